@@ -1,0 +1,185 @@
+//! The template hash: what counts as the same template, for ever.
+//!
+//! Every node of every user remembers the hash that it ran. A change here that alters one hash runs finished work
+//! again everywhere, so `tests/golden/hash` freezes the outcome for good.
+
+use std::fmt;
+
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use serde_json::{Number, Value};
+use sha2::{Digest, Sha256};
+
+use crate::template::push_member;
+
+#[cfg(test)]
+mod tests;
+
+/// SHA-256 of a template's canonical form, as 64 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TemplateHash(String);
+
+impl TemplateHash {
+    /// The hash of `template`, which is `spec.jobTemplate` as stored.
+    pub fn of(template: &Value) -> Result<Self, InexactNumber> {
+        Ok(Self::of_canonical(&canonical(template)?))
+    }
+
+    /// The hash of what [`canonical`] returned.
+    pub(crate) fn of_canonical(canonical: &[u8]) -> Self {
+        Self(HEXLOWER.encode(&Sha256::digest(canonical)))
+    }
+
+    /// Reads a hash back; anything but 64 lower-case hex digits is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hash = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        is_hash.then(|| Self(text.to_owned()))
+    }
+
+    /// The 64 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TemplateHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A number that does not survive in a double, so that two readers of the template may see two numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InexactNumber {
+    /// Where it stands, below the template: `spec.backoffLimit`; empty for the template itself.
+    pub path: String,
+    /// The number.
+    pub text: String,
+}
+
+impl fmt::Display for InexactNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: the number {} is not exact in a double", self.path, self.text)
+    }
+}
+
+impl std::error::Error for InexactNumber {}
+
+/// RFC 8785 canonical JSON of the template, without null members: a null says no more than an absent member.
+///
+/// Null *elements* of a list stay, because dropping one would move the others.
+pub fn canonical(template: &Value) -> Result<Vec<u8>, InexactNumber> {
+    match inexact_numbers(template, 1).pop() {
+        Some(number) => Err(number),
+        None => Ok(write_canonical(template)),
+    }
+}
+
+/// The canonical form with inexact numbers as they are: good for a size, not for a hash.
+pub(crate) fn write_canonical(template: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_value(template, &mut out);
+    out
+}
+
+/// The library writes the numbers and texts. Given whole objects it would keep a copy of the rest at every level,
+/// and admission answers for its memory; so the walk is ours.
+/// It recurses with the depth of the value, which JSON parsing limits to 128.
+fn write_value(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => write_scalar(value, out),
+        Value::String(text) => write_scalar(text, out),
+        Value::Array(elements) => {
+            out.push(b'[');
+            for (index, element) in elements.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_value(element, out);
+            }
+            out.push(b']');
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().filter(|(_, member)| !member.is_null()).collect();
+            members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+            out.push(b'{');
+            for (index, (name, member)) in members.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_scalar(name, out);
+                out.push(b':');
+                write_value(member, out);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+fn write_scalar(scalar: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json_canonicalizer::to_writer(scalar, out)
+        .expect("the numbers of a JSON value are finite, and writing to memory does not fail");
+}
+
+/// The first `limit` numbers that a double cannot hold exactly.
+pub(crate) fn inexact_numbers(template: &Value, limit: usize) -> Vec<InexactNumber> {
+    let mut found = Vec::new();
+    collect_inexact(template, &mut Vec::new(), &mut found, limit);
+    found
+}
+
+/// One step of a path through JSON.
+enum Step<'a> {
+    Element(usize),
+    Member(&'a str),
+}
+
+fn collect_inexact<'a>(value: &'a Value, path: &mut Vec<Step<'a>>, found: &mut Vec<InexactNumber>, limit: usize) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+        Value::Number(number) => {
+            if found.len() < limit && !is_exact(number) {
+                found.push(InexactNumber {
+                    path: path_text(path),
+                    text: number.to_string(),
+                });
+            }
+        }
+        Value::Array(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                path.push(Step::Element(index));
+                collect_inexact(element, path, found, limit);
+                path.pop();
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                path.push(Step::Member(name));
+                collect_inexact(member, path, found, limit);
+                path.pop();
+            }
+        }
+    }
+}
+
+/// Beyond 2^53 a double skips integers: the text that was parsed may have named another number than the one we hold.
+/// Fractions are as exact as the API server, which keeps them in doubles too.
+fn is_exact(number: &Number) -> bool {
+    const LARGEST: u64 = 1 << 53;
+    match (number.as_u64(), number.as_i64()) {
+        (Some(unsigned), _) => unsigned <= LARGEST,
+        (None, Some(signed)) => signed.unsigned_abs() <= LARGEST,
+        (None, None) => number.as_f64().is_some_and(|double| double.abs() <= LARGEST as f64),
+    }
+}
+
+fn path_text(path: &[Step<'_>]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Element(index) => text.push_str(&format!("[{index}]")),
+            Step::Member(name) => push_member(&mut text, name),
+        }
+    }
+    text
+}

@@ -1,0 +1,467 @@
+//! What the controller reads of Nodes and Jobs: lean forms of the API's objects, decoded without their bulk,
+//! and the views that the planner works on.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use kube::core::{ClusterResourceScope, NamespaceResourceScope};
+use serde::{Deserialize, Deserializer};
+
+use crate::hash::TemplateHash;
+use crate::names::{self, JobName, NodeName, NodeUid, Uid};
+
+/// A Node, decoded only as far as it decides where a Job may run. Nodes are large and report often.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct NodeLite {
+    /// Metadata without managed fields.
+    #[serde(default, deserialize_with = "lean_metadata")]
+    pub metadata: ObjectMeta,
+    /// Cordon and taints.
+    #[serde(default)]
+    pub spec: NodeLiteSpec,
+}
+
+/// The part of a Node's spec that decides where a Job may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct NodeLiteSpec {
+    /// The node is cordoned.
+    #[serde(default)]
+    pub unschedulable: bool,
+    /// Its taints.
+    #[serde(default)]
+    pub taints: Vec<Taint>,
+}
+
+/// A taint of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value, empty if it has none.
+    #[serde(default)]
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    #[serde(default)]
+    pub effect: String,
+}
+
+/// A Job, decoded only as far as its owner and its outcome.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct JobLite {
+    /// Metadata without managed fields.
+    #[serde(default, deserialize_with = "lean_metadata")]
+    pub metadata: ObjectMeta,
+    /// Whether it is suspended.
+    #[serde(default)]
+    pub spec: JobLiteSpec,
+    /// Its outcome.
+    #[serde(default)]
+    pub status: JobLiteStatus,
+}
+
+/// The part of a Job's spec that the controller reads.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct JobLiteSpec {
+    /// Suspended by hand or by a queueing system.
+    #[serde(default)]
+    pub suspend: Option<bool>,
+}
+
+/// The part of a Job's status that the controller reads.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobLiteStatus {
+    /// When it completed.
+    #[serde(default)]
+    pub completion_time: Option<Timestamp>,
+    /// Complete, Failed, Suspended and others.
+    #[serde(default)]
+    pub conditions: Vec<JobLiteCondition>,
+}
+
+/// A condition of a Job.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobLiteCondition {
+    /// `Complete`, `Failed`, …
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// One word why.
+    #[serde(default)]
+    pub reason: String,
+    /// A sentence why.
+    #[serde(default)]
+    pub message: String,
+    /// When its status last changed.
+    #[serde(default)]
+    pub last_transition_time: Option<Timestamp>,
+}
+
+/// Metadata without managed fields: they are most of its bytes, and nothing here reads them.
+fn lean_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Lean {
+        annotations: Option<BTreeMap<String, String>>,
+        creation_timestamp: Option<Time>,
+        deletion_timestamp: Option<Time>,
+        labels: Option<BTreeMap<String, String>>,
+        name: Option<String>,
+        namespace: Option<String>,
+        owner_references: Option<Vec<OwnerReference>>,
+        resource_version: Option<String>,
+        uid: Option<String>,
+    }
+    let lean = Lean::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        annotations: lean.annotations,
+        creation_timestamp: lean.creation_timestamp,
+        deletion_timestamp: lean.deletion_timestamp,
+        labels: lean.labels,
+        name: lean.name,
+        namespace: lean.namespace,
+        owner_references: lean.owner_references,
+        resource_version: lean.resource_version,
+        uid: lean.uid,
+        ..ObjectMeta::default()
+    })
+}
+
+macro_rules! resource {
+    ($type:ty, $scope:ty, $group:literal, $version:literal, $kind:literal, $plural:literal) => {
+        impl kube::Resource for $type {
+            type DynamicType = ();
+            type Scope = $scope;
+
+            fn kind((): &()) -> Cow<'_, str> {
+                $kind.into()
+            }
+            fn group((): &()) -> Cow<'_, str> {
+                $group.into()
+            }
+            fn version((): &()) -> Cow<'_, str> {
+                $version.into()
+            }
+            fn plural((): &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+
+resource!(NodeLite, ClusterResourceScope, "", "v1", "Node", "nodes");
+resource!(JobLite, NamespaceResourceScope, "batch", "v1", "Job", "jobs");
+
+/// A node as the planner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its name.
+    pub name: NodeName,
+    /// Its identity.
+    pub uid: NodeUid,
+    /// When it joined the cluster.
+    pub created: Option<Timestamp>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Cordon and taints.
+    pub spec: NodeLiteSpec,
+}
+
+impl From<NodeLite> for NodeView {
+    fn from(node: NodeLite) -> Self {
+        Self {
+            name: NodeName::new(node.metadata.name.unwrap_or_default()),
+            uid: NodeUid::new(node.metadata.uid.unwrap_or_default()),
+            created: node.metadata.creation_timestamp.map(|time| time.0),
+            labels: node.metadata.labels.unwrap_or_default(),
+            spec: node.spec,
+        }
+    }
+}
+
+/// A Job as the planner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobView {
+    /// Its name.
+    pub name: JobName,
+    /// Its identity: every delete carries it.
+    pub uid: Uid,
+    /// The DaemonJob that controls it, if one does.
+    pub owner: Option<Owner>,
+    /// Value of our label, the DaemonJob's name.
+    pub label: Option<String>,
+    /// Hash of the template that it was made from; none if the annotation is missing or is no hash.
+    pub hash: Option<TemplateHash>,
+    /// The node that it was made for.
+    pub node: Option<NodeName>,
+    /// That node's identity.
+    pub node_uid: Option<NodeUid>,
+    /// When it was told to go.
+    pub deleted: Option<Timestamp>,
+    /// How far it is.
+    pub run: Run,
+}
+
+/// The DaemonJob in a Job's controller reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: Uid,
+}
+
+/// How far a Job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// It failed for good.
+    Failed {
+        /// When.
+        at: Option<Timestamp>,
+        /// Reason of its condition.
+        reason: String,
+        /// Message of its condition.
+        message: String,
+    },
+    /// It was started and has not finished.
+    Running,
+    /// It completed.
+    Succeeded {
+        /// When.
+        at: Option<Timestamp>,
+    },
+    /// It is suspended.
+    Suspended,
+}
+
+/// Whose Job it is, seen from one DaemonJob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Somebody else's, or no longer recognisable as ours: never touched, never counted.
+    Foreign,
+    /// Of an older DaemonJob of the same name.
+    Older,
+    /// Ours.
+    Own,
+}
+
+impl JobView {
+    /// Whose Job this is, for the DaemonJob with this name and UID.
+    ///
+    /// Ours needs all four marks: the controller reference with our UID, our label, a hash and a node.
+    /// Where one was removed by hand we cannot tell what it ran, so it counts as somebody else's.
+    pub fn ownership(&self, daemon_job: &str, uid: &Uid) -> Ownership {
+        let Some(owner) = self.owner.as_ref().filter(|owner| owner.name == daemon_job) else {
+            return Ownership::Foreign;
+        };
+        if self.label.as_deref() != Some(daemon_job) {
+            return Ownership::Foreign;
+        }
+        if owner.uid != *uid {
+            return Ownership::Older;
+        }
+        if self.hash.is_some() && self.node.is_some() && self.node_uid.is_some() {
+            Ownership::Own
+        } else {
+            Ownership::Foreign
+        }
+    }
+}
+
+impl From<JobLite> for JobView {
+    fn from(job: JobLite) -> Self {
+        let run = run(&job);
+        let metadata = job.metadata;
+        let mut labels = metadata.labels.unwrap_or_default();
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        Self {
+            name: JobName::new(metadata.name.unwrap_or_default()),
+            uid: Uid::new(metadata.uid.unwrap_or_default()),
+            owner: metadata.owner_references.and_then(daemon_job_controller),
+            label: labels.remove(names::DAEMONJOB_LABEL),
+            hash: annotations
+                .get(names::TEMPLATE_HASH)
+                .and_then(|hash| TemplateHash::parse(hash)),
+            node: annotations.remove(names::NODE_NAME).map(NodeName::new),
+            node_uid: annotations.remove(names::NODE_UID).map(NodeUid::new),
+            deleted: metadata.deletion_timestamp.map(|time| time.0),
+            run,
+        }
+    }
+}
+
+fn daemon_job_controller(references: Vec<OwnerReference>) -> Option<Owner> {
+    let ours = |reference: &OwnerReference| {
+        reference.controller == Some(true)
+            && reference.kind == names::KIND
+            && reference.api_version.split('/').next() == Some(names::GROUP)
+    };
+    let reference = references.into_iter().find(ours)?;
+    Some(Owner {
+        name: reference.name,
+        uid: Uid::new(reference.uid),
+    })
+}
+
+fn run(job: &JobLite) -> Run {
+    let is_true = |type_: &str| {
+        job.status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_ && condition.status == "True")
+    };
+    if let Some(complete) = is_true("Complete") {
+        return Run::Succeeded {
+            at: job.status.completion_time.or(complete.last_transition_time),
+        };
+    }
+    if let Some(failed) = is_true("Failed") {
+        return Run::Failed {
+            at: failed.last_transition_time,
+            reason: failed.reason.clone(),
+            message: failed.message.clone(),
+        };
+    }
+    if job.spec.suspend == Some(true) {
+        Run::Suspended
+    } else {
+        Run::Running
+    }
+}
+
+/// Which of the three kinds have been listed since the process started to lead.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listing {
+    /// The DaemonJobs have.
+    pub daemon_jobs: bool,
+    /// The Jobs have.
+    pub jobs: bool,
+    /// The Nodes have.
+    pub nodes: bool,
+}
+
+impl Listing {
+    /// Proof that all three kinds have been listed, once they have.
+    pub fn complete(self) -> Option<Listed> {
+        (self.daemon_jobs && self.jobs && self.nodes).then_some(Listed(()))
+    }
+}
+
+/// Proof that DaemonJobs, Jobs and Nodes have all been listed.
+/// A plan needs it: an empty cache read as an empty cluster would delete everything (cases.md M6).
+#[derive(Clone, Copy, Debug)]
+pub struct Listed(());
+
+#[cfg(test)]
+impl Listed {
+    pub(crate) fn for_tests() -> Self {
+        Self(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn job(value: serde_json::Value) -> JobView {
+        serde_json::from_value::<JobLite>(value).unwrap().into()
+    }
+
+    fn owned() -> serde_json::Value {
+        json!({
+            "metadata": {
+                "name": "j", "uid": "ju",
+                "labels": {names::DAEMONJOB_LABEL: "dj"},
+                "annotations": {
+                    names::TEMPLATE_HASH: "a".repeat(64), names::NODE_NAME: "n1", names::NODE_UID: "nu",
+                },
+                "ownerReferences": [
+                    {"apiVersion": names::API_VERSION, "kind": names::KIND, "name": "dj", "uid": "u", "controller": true},
+                ],
+            },
+        })
+    }
+
+    fn ownership(value: serde_json::Value) -> Ownership {
+        job(value).ownership("dj", &Uid::new("u"))
+    }
+
+    #[test]
+    fn own_needs_reference_label_hash_and_node() {
+        assert_eq!(ownership(owned()), Ownership::Own);
+        for path in [
+            "/metadata/labels/daemon.justk8s.com~1daemonjob",
+            "/metadata/annotations/daemon.justk8s.com~1template-hash",
+            "/metadata/annotations/daemon.justk8s.com~1node-uid",
+            "/metadata/ownerReferences/0/controller",
+            "/metadata/ownerReferences/0/kind",
+        ] {
+            let mut value = owned();
+            *value.pointer_mut(path).unwrap() = if path.ends_with("controller") {
+                json!(false)
+            } else {
+                json!("x.y")
+            };
+            let expected = if path.ends_with("node-uid") {
+                Ownership::Own
+            } else {
+                Ownership::Foreign
+            };
+            assert_eq!(ownership(value), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn e38_another_uid_of_the_same_name_is_older() {
+        assert_eq!(job(owned()).ownership("dj", &Uid::new("new")), Ownership::Older);
+        assert_eq!(job(owned()).ownership("other", &Uid::new("u")), Ownership::Foreign);
+    }
+
+    #[test]
+    fn outcome_comes_from_the_conditions_alone() {
+        let with =
+            |spec: serde_json::Value, status: serde_json::Value| job(json!({"spec": spec, "status": status})).run;
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(with(json!({}), json!({"active": 1})), Run::Running);
+        assert_eq!(with(json!({"suspend": true}), json!({})), Run::Suspended);
+        assert_eq!(
+            with(
+                json!({}),
+                json!({"completionTime": at, "conditions": [{"type": "Complete", "status": "True"}]})
+            ),
+            Run::Succeeded { at: Some(at) }
+        );
+        assert_eq!(
+            with(
+                json!({}),
+                json!({"conditions": [{"type": "Failed", "status": "True", "reason": "R", "message": "m", "lastTransitionTime": at}]})
+            ),
+            Run::Failed {
+                at: Some(at),
+                reason: "R".into(),
+                message: "m".into()
+            }
+        );
+    }
+
+    #[test]
+    fn managed_fields_are_not_kept() {
+        let node: NodeLite = serde_json::from_value(json!({
+            "metadata": {"name": "n", "managedFields": [{"manager": "kubelet"}]}, "status": {"images": []},
+        }))
+        .unwrap();
+        assert_eq!(node.metadata.managed_fields, None);
+    }
+}

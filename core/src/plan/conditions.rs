@@ -1,0 +1,249 @@
+//! The conditions of a status: the design's table of situations, one function per column set.
+
+use super::fold::Tally;
+use super::{EventDraft, Observed, Refusal};
+use crate::reason::{Reason, Stalls};
+use crate::types::Condition;
+use crate::validation::FieldError;
+
+/// The situation of a DaemonJob, in the terms of the table.
+pub(super) struct Verdict {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    reconciling: bool,
+    stalled: bool,
+    ready: bool,
+    complete: bool,
+    failed: bool,
+    pub(super) finished: bool,
+    both_selectors: bool,
+}
+
+const BOTH_SELECTORS: &str = "`spec.selector` and `spec.ingoreSelector` are both set: only `selector` takes effect";
+
+impl Verdict {
+    /// The row of a run.
+    pub(super) fn of_run(tally: &Tally, refusal: Option<&Refusal>, both_selectors: bool, grace_over: bool) -> Self {
+        let (reason, message) = situation(tally, refusal, grace_over);
+        let complete = matches!(
+            reason,
+            Reason::AllSucceeded | Reason::NoNodesSelected | Reason::Outdated
+        );
+        let ready = complete || reason == Reason::NodesUnavailable;
+        let failed = reason == Reason::NodesFailed;
+        let stalled = reason.stalls() == Stalls::Yes;
+        Self {
+            reconciling: !ready && !stalled,
+            stalled,
+            ready,
+            complete,
+            failed,
+            finished: complete || (failed && tally.unavailable == 0),
+            reason,
+            message,
+            both_selectors,
+        }
+    }
+
+    /// The row of a spec that breaks a rule.
+    pub(super) fn of_invalid(causes: &[FieldError]) -> Self {
+        let causes: Vec<String> = causes
+            .iter()
+            .map(|cause| format!("{}: {}", cause.path, cause.detail))
+            .collect();
+        Self {
+            reason: Reason::InvalidSpec,
+            message: causes.join("; "),
+            reconciling: false,
+            stalled: true,
+            ready: false,
+            complete: false,
+            failed: false,
+            finished: false,
+            both_selectors: false,
+        }
+    }
+
+    /// News that a condition brings, once: a run that ended, something that needs a hand, both selectors.
+    pub(super) fn events(&self, seen: &Observed<'_>) -> Vec<EventDraft> {
+        let old = seen.subject.status();
+        let was = |type_: &str| {
+            old.conditions.iter().any(|condition| {
+                condition.type_ == type_ && condition.status == "True" && condition.reason == self.reason.as_str()
+            })
+        };
+        let draft = |warning, reason, note: &str| EventDraft {
+            warning,
+            reason,
+            note: note.to_owned(),
+            about: None,
+        };
+        let mut events = Vec::new();
+        if self.both_selectors && old.observed_generation != seen.subject.generation() {
+            events.push(draft(true, Reason::SelectorsConflict, BOTH_SELECTORS));
+        }
+        let skipped = self.reason == Reason::AllNodesSkipped && !was("Reconciling");
+        if skipped || (self.stalled && !was("Stalled")) {
+            events.push(draft(true, self.reason, &self.message));
+        } else if self.complete && !was("Complete") {
+            events.push(draft(false, self.reason, &self.message));
+        }
+        events
+    }
+}
+
+/// Which row of the table it is, and the sentence for it.
+fn situation(tally: &Tally, refusal: Option<&Refusal>, grace_over: bool) -> (Reason, String) {
+    if let Some(refusal) = refusal {
+        return (refusal.reason, refusal.message.clone());
+    }
+    let desired = tally.desired();
+    if desired == 0 {
+        return if tally.skipped > 0 {
+            (Reason::AllNodesSkipped, all_skipped(tally))
+        } else {
+            (
+                Reason::NoNodesSelected,
+                "no node matches the selector; one that does later runs".to_owned(),
+            )
+        };
+    }
+    if tally.open > 0 && !only_conflicts(tally) {
+        return running(tally);
+    }
+    if tally.open > 0 {
+        return (Reason::NameConflict, conflicts(tally));
+    }
+    if tally.unavailable > 0 && !grace_over {
+        return running(tally);
+    }
+    // Unfinished late nodes hold nothing up; a late failure does count.
+    if tally.failed > 0 {
+        let message = format!("{} of {desired} nodes failed; status.failures names them", tally.failed);
+        return (Reason::NodesFailed, message);
+    }
+    if tally.unavailable > 0 {
+        let message = format!("all but {} nodes that cannot take work now are done", tally.unavailable);
+        return (Reason::NodesUnavailable, message);
+    }
+    finished(tally)
+}
+
+fn finished(tally: &Tally) -> (Reason, String) {
+    let (done, desired) = (tally.succeeded, tally.desired());
+    if tally.outdated > 0 {
+        let message = format!(
+            "{done} of {desired} nodes succeeded, {} with an older template",
+            tally.outdated
+        );
+        return (Reason::Outdated, message);
+    }
+    (Reason::AllSucceeded, format!("{done} of {desired} nodes succeeded"))
+}
+
+fn running(tally: &Tally) -> (Reason, String) {
+    let done = tally.succeeded + tally.failed;
+    let message = format!(
+        "{done} of {} nodes finished, {} active, {} waiting",
+        tally.desired(),
+        tally.active,
+        tally.waiting
+    );
+    let reason = if tally.active == 0 && all_unavailable(tally) {
+        Reason::Waiting
+    } else {
+        Reason::Running
+    };
+    (reason, message)
+}
+
+fn all_unavailable(tally: &Tally) -> bool {
+    tally
+        .waiting_groups
+        .keys()
+        .all(|because| because.reason.is_unavailable())
+}
+
+fn only_conflicts(tally: &Tally) -> bool {
+    let conflicts =
+        |(because, _): &(&crate::eligibility::Because, &Vec<String>)| because.reason == Reason::NameConflict;
+    let names: usize = tally
+        .waiting_groups
+        .iter()
+        .filter(conflicts)
+        .map(|(_, names)| names.len())
+        .sum();
+    tally.active == 0 && i64::try_from(names).is_ok_and(|names| names >= tally.open)
+}
+
+fn conflicts(tally: &Tally) -> String {
+    let details = tally
+        .waiting_groups
+        .keys()
+        .filter(|because| because.reason == Reason::NameConflict);
+    let details: Vec<&str> = details
+        .filter_map(|because| because.detail.as_deref())
+        .take(3)
+        .collect();
+    if details.is_empty() {
+        return "Jobs that are not ours have the names of ours".to_owned();
+    }
+    details.join("; ")
+}
+
+fn all_skipped(tally: &Tally) -> String {
+    let reasons: Vec<String> = tally
+        .skipped_groups
+        .iter()
+        .take(3)
+        .map(|(because, names)| match &because.detail {
+            Some(detail) => format!("{} {} ({detail})", names.len(), because.reason.as_str()),
+            None => format!("{} {}", names.len(), because.reason.as_str()),
+        })
+        .collect();
+    format!(
+        "the template excludes all {} selected nodes: {}",
+        tally.skipped,
+        reasons.join(", ")
+    )
+}
+
+/// The conditions of a verdict. `Reconciling` and `Stalled` are there only when true, as kstatus expects.
+pub(super) fn conditions(verdict: &Verdict, seen: &Observed<'_>) -> Vec<Condition> {
+    let always = [
+        ("Ready", verdict.ready),
+        ("Complete", verdict.complete),
+        ("Failed", verdict.failed),
+        ("Finished", verdict.finished),
+    ];
+    let abnormal = [("Reconciling", verdict.reconciling), ("Stalled", verdict.stalled)];
+    abnormal
+        .into_iter()
+        .filter(|(_, is_true)| *is_true)
+        .chain(always)
+        .map(|(type_, is_true)| condition(type_, is_true, verdict, seen))
+        .collect()
+}
+
+fn condition(type_: &str, is_true: bool, verdict: &Verdict, seen: &Observed<'_>) -> Condition {
+    let status = if is_true { "True" } else { "False" };
+    let old = seen
+        .subject
+        .status()
+        .conditions
+        .iter()
+        .find(|old| old.type_ == type_ && old.status == status);
+    let message = if verdict.both_selectors {
+        format!("{}; {BOTH_SELECTORS}", verdict.message)
+    } else {
+        verdict.message.clone()
+    };
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: verdict.reason.as_str().to_owned(),
+        message,
+        last_transition_time: old.map_or(seen.now, |old| old.last_transition_time),
+        observed_generation: seen.subject.generation(),
+    }
+}

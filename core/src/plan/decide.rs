@@ -1,0 +1,335 @@
+//! One decision for one node. It reads like the table of the design's chapter on replacing and never re-running.
+
+use jiff::Timestamp;
+
+use super::{Slot, Subject};
+use crate::eligibility::{Because, Eligibility};
+use crate::names::NodeUid;
+use crate::observed::{JobView, NodeView, Ownership, Run};
+use crate::reason::Reason;
+use crate::record::Finish;
+use crate::validation::Spec;
+
+/// What to do about one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Start a Job.
+    Create,
+    /// The outcome is recorded and the Job's time to live will be over then: delete it.
+    Expire {
+        /// When the time is over.
+        at: Timestamp,
+        /// How the node finished; that stays.
+        progress: Progress,
+    },
+    /// Nothing to do with this node: a Job that nobody counts.
+    Ignore,
+    /// Leave it as it is.
+    Keep(Progress),
+    /// Delete the Job of an older template; its successor starts once it is gone.
+    Replace,
+    /// Delete a Job that should not be there.
+    Retire(Why),
+    /// The template excludes the node.
+    Skip {
+        /// Why.
+        because: Because,
+        /// It has a result of another template.
+        outdated: bool,
+    },
+    /// It cannot start now.
+    Wait {
+        /// Why.
+        because: Because,
+        /// It has a result of another template.
+        outdated: bool,
+    },
+}
+
+/// How far a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Running, or how it finished.
+    pub stage: Stage,
+    /// With another template than the current one.
+    pub outdated: bool,
+}
+
+/// Running, or how it finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its Job has not finished.
+    Active,
+    /// Its Job finished.
+    Finished(Finish),
+}
+
+/// Why a Job is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The node is no longer selected.
+    Deselected,
+    /// Its time to live is over and its outcome recorded.
+    Expired,
+    /// The node is gone.
+    NodeGone,
+    /// The node was created again under the same name.
+    NodeRecreated,
+    /// It belongs to a deleted DaemonJob of the same name.
+    OwnerGone,
+    /// The template changed.
+    Replaced,
+}
+
+impl Why {
+    /// The reason that users see.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Deselected => Reason::NodeNotSelected,
+            Self::Expired => Reason::TtlExpired,
+            Self::NodeGone => Reason::NodeGone,
+            Self::NodeRecreated => Reason::NodeRecreated,
+            Self::OwnerGone => Reason::OwnerGone,
+            Self::Replaced => Reason::TemplateReplaced,
+        }
+    }
+}
+
+/// What the decision is taken by: the same for all nodes of a plan.
+#[derive(Clone, Copy)]
+struct Policy<'a> {
+    subject: &'a Subject,
+    spec: &'a Spec,
+    now: Timestamp,
+}
+
+/// What exists for the node and counts.
+#[derive(Clone, Copy)]
+enum Exists<'a> {
+    Job(&'a JobView),
+    Nothing,
+    Record(&'a str, Finish),
+}
+
+/// Decides about one node. Expects a spec that may run and a hash annotation that is right.
+pub fn decide(slot: &Slot, subject: &Subject, spec: &Spec, now: Timestamp) -> Decision {
+    let policy = Policy { subject, spec, now };
+    let job = slot.job.as_deref();
+    let ownership = job.map(|job| job.ownership(subject.name(), subject.uid()));
+    match (slot.node.as_deref(), job, ownership) {
+        (None, Some(job), Some(Ownership::Own)) => retire(job, Why::NodeGone),
+        (_, Some(job), Some(Ownership::Older)) => older_owner(slot, job),
+        (Some(node), Some(job), Some(Ownership::Own)) if job.node_uid.as_ref() != Some(&node.uid) => {
+            gone_or(job, slot.selected, Decision::Retire(Why::NodeRecreated))
+        }
+        (Some(node), Some(job), Some(Ownership::Own)) => own_job(slot, node, job, policy),
+        (Some(node), None, _) if slot.selected => settle(slot, node, from_record(policy.subject, &node.uid), policy),
+        (Some(node), Some(_), _) if slot.selected => foreign(node, subject),
+        (Some(_) | None, Some(_) | None, _) => Decision::Ignore,
+    }
+}
+
+/// A Job that is already going is not told twice.
+fn retire(job: &JobView, why: Why) -> Decision {
+    if job.deleted.is_some() {
+        Decision::Ignore
+    } else {
+        Decision::Retire(why)
+    }
+}
+
+/// While the Job of a selected node goes, the node waits for its name.
+fn gone_or(job: &JobView, selected: bool, otherwise: Decision) -> Decision {
+    match (job.deleted.is_some(), selected) {
+        (false, _) => otherwise,
+        (true, false) => Decision::Ignore,
+        (true, true) => Decision::Wait {
+            because: Reason::Replacing.into(),
+            outdated: false,
+        },
+    }
+}
+
+fn older_owner(slot: &Slot, job: &JobView) -> Decision {
+    gone_or(job, slot.selected, Decision::Retire(Why::OwnerGone))
+}
+
+/// Somebody else's Job has the name. A record stands all the same; else the node waits until the name is free.
+fn foreign(node: &NodeView, subject: &Subject) -> Decision {
+    match subject.record().of(&node.uid) {
+        Some((hash, finish)) => {
+            let outdated = subject.annotated_hash() != Some(hash);
+            Decision::Keep(Progress {
+                stage: Stage::Finished(finish),
+                outdated,
+            })
+        }
+        None => Decision::Wait {
+            because: Reason::NameConflict.into(),
+            outdated: false,
+        },
+    }
+}
+
+fn own_job(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>) -> Decision {
+    if is_result(job) || job.deleted.is_none() {
+        return match (slot.selected, finish(job)) {
+            (true, _) => settle(slot, node, Exists::Job(job), policy),
+            (false, None) => retire(job, Why::Deselected),
+            (false, Some(_)) => expire(job, node, policy).unwrap_or(Decision::Ignore),
+        };
+    }
+    // It was told to go before it finished: only the record counts, and nothing starts before it is gone.
+    if !slot.selected {
+        return Decision::Ignore;
+    }
+    match settle(slot, node, from_record(policy.subject, &node.uid), policy) {
+        Decision::Create => {
+            let outdated = job.hash.as_ref() != Some(policy.spec.template.hash());
+            Decision::Wait {
+                because: Reason::Replacing.into(),
+                outdated,
+            }
+        }
+        settled @ (Decision::Expire { .. }
+        | Decision::Ignore
+        | Decision::Keep(_)
+        | Decision::Replace
+        | Decision::Retire(_)
+        | Decision::Skip { .. }
+        | Decision::Wait { .. }) => settled,
+    }
+}
+
+/// The table: what exists for a selected node, and what follows.
+fn settle(slot: &Slot, node: &NodeView, exists: Exists<'_>, policy: Policy<'_>) -> Decision {
+    let Policy { subject, spec, .. } = policy;
+    let hash = spec.template.hash();
+    let outdated = match exists {
+        Exists::Job(job) => job.hash.as_ref() != Some(hash),
+        Exists::Nothing => false,
+        Exists::Record(recorded, _) => recorded != hash.as_str(),
+    };
+    match exists {
+        Exists::Job(job) if outdated && spec.replace => replace(node, job, subject),
+        Exists::Job(job) => keep(node, job, outdated, policy),
+        Exists::Record(_, finish) if !(outdated && spec.replace) => Decision::Keep(Progress {
+            stage: Stage::Finished(finish),
+            outdated,
+        }),
+        Exists::Nothing | Exists::Record(..) => start(slot, node, policy, outdated),
+    }
+}
+
+/// The Job stays, running or as the visible part of a result, until its time to live is over.
+fn keep(node: &NodeView, job: &JobView, outdated: bool, policy: Policy<'_>) -> Decision {
+    match finish(job) {
+        None if job.run == Run::Suspended => Decision::Wait {
+            because: Reason::Suspended.into(),
+            outdated,
+        },
+        None => Decision::Keep(Progress {
+            stage: Stage::Active,
+            outdated,
+        }),
+        Some(finish) => expire(job, node, policy).unwrap_or(Decision::Keep(Progress {
+            stage: Stage::Finished(finish),
+            outdated,
+        })),
+    }
+}
+
+/// The Job of another template goes, but only when its successor may start.
+fn replace(node: &NodeView, job: &JobView, subject: &Subject) -> Decision {
+    if job.deleted.is_some() {
+        return Decision::Wait {
+            because: Reason::Replacing.into(),
+            outdated: true,
+        };
+    }
+    match (finish(job), subject.requirements().may_start(node)) {
+        (None, Eligibility::Skipped(_) | Eligibility::Waiting(_)) => Decision::Keep(Progress {
+            stage: Stage::Active,
+            outdated: true,
+        }),
+        // Its outcome must be in the store before it goes: the template may be changed back meanwhile.
+        (Some(_), Eligibility::Yes) if !is_recorded(job, node, subject) => Decision::Wait {
+            because: Reason::Replacing.into(),
+            outdated: true,
+        },
+        (_, Eligibility::Yes) => Decision::Replace,
+        (Some(_), Eligibility::Skipped(because)) => Decision::Skip {
+            because,
+            outdated: true,
+        },
+        (Some(_), Eligibility::Waiting(because)) => Decision::Wait {
+            because,
+            outdated: true,
+        },
+    }
+}
+
+/// Nothing stands in the way but the node itself and what the last attempt met.
+fn start(slot: &Slot, node: &NodeView, policy: Policy<'_>, outdated: bool) -> Decision {
+    match (policy.subject.requirements().may_start(node), &slot.setback) {
+        (Eligibility::Skipped(because), _) => Decision::Skip { because, outdated },
+        (Eligibility::Waiting(because), _) => Decision::Wait { because, outdated },
+        (Eligibility::Yes, Some(setback)) if setback.retry_at > policy.now => Decision::Wait {
+            because: setback.because.clone(),
+            outdated,
+        },
+        (Eligibility::Yes, Some(_) | None) => Decision::Create,
+    }
+}
+
+/// The template's time to live, kept by us: counted from the finish, and only once the outcome is in the store.
+fn expire(job: &JobView, node: &NodeView, policy: Policy<'_>) -> Option<Decision> {
+    let Policy { subject, spec, .. } = policy;
+    let ttl = spec.template.typed().spec.as_ref()?.ttl_seconds_after_finished?;
+    if job.deleted.is_some() || !is_recorded(job, node, subject) {
+        return None;
+    }
+    let (Run::Failed { at, .. } | Run::Succeeded { at }) = &job.run else {
+        return None;
+    };
+    let stage = Stage::Finished(finish(job)?);
+    let outdated = job.hash.as_ref() != Some(spec.template.hash());
+    let after = jiff::SignedDuration::from_secs(i64::from(ttl.max(0)));
+    let at = (*at)?.checked_add(after).unwrap_or(Timestamp::MAX);
+    Some(Decision::Expire {
+        at,
+        progress: Progress { stage, outdated },
+    })
+}
+
+fn from_record<'a>(subject: &'a Subject, node: &NodeUid) -> Exists<'a> {
+    subject
+        .record()
+        .of(node)
+        .map_or(Exists::Nothing, |(hash, finish)| Exists::Record(hash, finish))
+}
+
+fn is_recorded(job: &JobView, node: &NodeView, subject: &Subject) -> bool {
+    let (Some(hash), Some(finish)) = (&job.hash, finish(job)) else {
+        return false;
+    };
+    subject.record().of(&node.uid) == Some((hash.as_str(), finish))
+}
+
+pub(super) fn finish(job: &JobView) -> Option<Finish> {
+    match job.run {
+        Run::Failed { .. } => Some(Finish::Failed),
+        Run::Running | Run::Suspended => None,
+        Run::Succeeded { .. } => Some(Finish::Succeeded),
+    }
+}
+
+/// A Job that finishes after it was told to go is not a result: it was stopped.
+/// Both times have whole seconds; in the same second it counts as stopped.
+pub(super) fn is_result(job: &JobView) -> bool {
+    match (&job.run, job.deleted) {
+        (Run::Running | Run::Suspended, _) => false,
+        (Run::Failed { .. } | Run::Succeeded { .. }, None) => true,
+        (Run::Failed { at, .. } | Run::Succeeded { at }, Some(deleted)) => at.is_some_and(|at| at < deleted),
+    }
+}

@@ -1,0 +1,455 @@
+//! From one decision per node to actions, counters, status and events: all from the same decisions,
+//! so that they always agree.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use super::conditions::{Verdict, conditions};
+use super::decide::{Stage, finish, is_result};
+use super::guard::NodeGuard;
+use super::{About, Action, Decision, EventDraft, Guard, Observed, Plan, Refusal, Slot, Why};
+use crate::eligibility::Because;
+use crate::names::JobName;
+use crate::observed::{JobView, NodeView, Ownership, Run};
+use crate::reason::Reason;
+use crate::record::{Finish, Record};
+use crate::types::{DaemonJobStatus, Failure, NodeGroup};
+use crate::validation::{FieldError, Spec};
+
+/// Failed nodes that a status names.
+const FAILURES_MAX: usize = 20;
+/// Nodes that a group names.
+const GROUP_NAMES_MAX: usize = 5;
+/// How long nodes may be unavailable before the rest counts as ready.
+pub(super) const UNAVAILABLE_GRACE: SignedDuration = SignedDuration::from_mins(10);
+
+/// What the decisions add up to.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) active: i64,
+    pub(super) succeeded: i64,
+    pub(super) failed: i64,
+    pub(super) waiting: i64,
+    pub(super) outdated: i64,
+    pub(super) skipped: i64,
+    /// Unfinished nodes of the run's beginning, apart from those that only cannot take work now.
+    pub(super) open: i64,
+    /// Nodes of the run's beginning that cannot take work now.
+    pub(super) unavailable: i64,
+    /// Unfinished nodes that came late.
+    pub(super) late: i64,
+    pub(super) waiting_groups: BTreeMap<Because, Vec<String>>,
+    pub(super) skipped_groups: BTreeMap<Because, Vec<String>>,
+    failures: Vec<Failure>,
+    new_failures: Vec<EventDraft>,
+}
+
+impl Tally {
+    pub(super) fn desired(&self) -> i64 {
+        self.active + self.succeeded + self.failed + self.waiting
+    }
+}
+
+/// Folds the decisions of a spec that may run.
+pub(super) fn fold(seen: &Observed<'_>, spec: &Spec, decisions: &[Decision]) -> Plan {
+    let mut folding = Folding::new(seen, spec);
+    for (index, (slot, decision)) in seen.slots.iter().zip(decisions).enumerate() {
+        folding.remember(slot);
+        folding.one(index, slot, decision);
+    }
+    folding.finish()
+}
+
+struct Folding<'a> {
+    seen: &'a Observed<'a>,
+    spec: &'a Spec,
+    start_time: Timestamp,
+    /// The run had completed before this plan: whatever is unfinished now came later.
+    completed: bool,
+    tally: Tally,
+    record: Record,
+    actions: Vec<Action>,
+    creates: usize,
+    wake_at: Option<Timestamp>,
+}
+
+impl<'a> Folding<'a> {
+    fn new(seen: &'a Observed<'a>, spec: &'a Spec) -> Self {
+        let status = seen.subject.status();
+        let carried = (!seen.subject.is_new_run()).then_some(status);
+        Self {
+            seen,
+            spec,
+            start_time: carried.and_then(|status| status.start_time).unwrap_or(seen.now),
+            completed: carried.is_some_and(|status| status.completion_time.is_some()),
+            tally: Tally::default(),
+            record: seen.subject.record().clone(),
+            actions: Vec::new(),
+            creates: 0,
+            wake_at: None,
+        }
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Keeps the record of finished work true to the Job that is seen.
+    fn remember(&mut self, slot: &Slot) {
+        let (Some(node), Some(job)) = (&slot.node, &slot.job) else {
+            return;
+        };
+        let ownership = job.ownership(self.seen.subject.name(), self.seen.subject.uid());
+        let (Ownership::Own, Some(hash), true) = (ownership, &job.hash, job.node_uid.as_ref() == Some(&node.uid))
+        else {
+            return;
+        };
+        match finish(job) {
+            Some(finish) if is_result(job) => self.record_finish(node, job, finish),
+            Some(_) => {}
+            // It has started another template: what it finished before counts no longer.
+            None if self
+                .record
+                .of(&node.uid)
+                .is_some_and(|(recorded, _)| recorded != hash.as_str()) =>
+            {
+                self.record.forget(&node.uid);
+            }
+            None => {}
+        }
+    }
+
+    fn record_finish(&mut self, node: &NodeView, job: &JobView, finish: Finish) {
+        let Some(hash) = &job.hash else { return };
+        let is_new = self.record.of(&node.uid) != Some((hash.as_str(), finish));
+        self.record.finish(&node.uid, hash, finish);
+        if let (true, Run::Failed { reason, message, .. }) = (is_new, &job.run) {
+            self.tally.new_failures.push(EventDraft {
+                warning: true,
+                reason: Reason::JobFailed,
+                note: format!("node {}: {reason}: {message}", node.name),
+                about: Some(About::Job(job.name.clone())),
+            });
+        }
+    }
+
+    fn one(&mut self, index: usize, slot: &Slot, decision: &Decision) {
+        match decision {
+            Decision::Create => self.create(index, slot),
+            Decision::Expire { at, progress } => {
+                if *at <= self.seen.now {
+                    self.delete(slot, Why::Expired);
+                } else {
+                    self.wake(*at);
+                }
+                if slot.selected {
+                    self.count(slot, progress.stage, progress.outdated);
+                }
+            }
+            Decision::Ignore => {}
+            Decision::Keep(progress) => self.count(slot, progress.stage, progress.outdated),
+            Decision::Replace => {
+                self.delete(slot, Why::Replaced);
+                self.count_waiting(slot, &Reason::Replacing.into(), true);
+            }
+            Decision::Retire(why) => {
+                self.delete(slot, *why);
+                if slot.selected {
+                    self.count_waiting(slot, &Reason::Replacing.into(), false);
+                }
+            }
+            Decision::Skip { because, outdated } => {
+                self.tally.skipped += 1;
+                self.tally.outdated += i64::from(*outdated);
+                self.tally
+                    .skipped_groups
+                    .entry(because.clone())
+                    .or_default()
+                    .push(node_name(slot));
+            }
+            Decision::Wait { because, outdated } => {
+                if let Some(setback) = &slot.setback {
+                    self.wake(setback.retry_at);
+                }
+                self.count_waiting(slot, because, *outdated);
+            }
+        }
+    }
+
+    /// While the API server refuses the template, one create is enough to hear when it no longer does.
+    fn create(&mut self, index: usize, slot: &Slot) {
+        let Some(node) = &slot.node else { return };
+        let outdated = self.record.of(&node.uid).is_some();
+        self.creates += 1;
+        match self.seen.refusal {
+            Some(refusal) if refusal.retry_at > self.seen.now || self.creates > 1 => {
+                self.wake(refusal.retry_at);
+                self.count_waiting(
+                    slot,
+                    &Because {
+                        reason: refusal.reason,
+                        detail: None,
+                    },
+                    outdated,
+                );
+                return;
+            }
+            Some(_) | None => {}
+        }
+        let subject = self.seen.subject;
+        let guard = Guard::new(
+            subject,
+            self.spec.template.hash(),
+            NodeGuard::recorded(subject, &node.uid),
+        );
+        self.actions.push(Action::Create { slot: index, guard });
+        let reason = self.seen.refusal.map_or(Reason::Starting, |refusal| refusal.reason);
+        self.count_waiting(slot, &reason.into(), outdated);
+    }
+
+    fn delete(&mut self, slot: &Slot, why: Why) {
+        let Some(job) = &slot.job else { return };
+        if let Some(setback) = slot.setback.as_ref().filter(|setback| setback.retry_at > self.seen.now) {
+            let at = setback.retry_at;
+            self.wake(at);
+            return;
+        }
+        let subject = self.seen.subject;
+        let guard = Guard::new(
+            subject,
+            self.spec.template.hash(),
+            NodeGuard::for_delete(why, subject, job),
+        );
+        self.actions.push(Action::Delete {
+            name: job.name.clone(),
+            uid: job.uid.clone(),
+            why,
+            guard,
+        });
+    }
+
+    fn count(&mut self, slot: &Slot, stage: Stage, outdated: bool) {
+        self.tally.outdated += i64::from(outdated);
+        match stage {
+            Stage::Active => {
+                self.tally.active += 1;
+                self.count_open(slot, false);
+            }
+            Stage::Finished(Finish::Succeeded) => self.tally.succeeded += 1,
+            Stage::Finished(Finish::Failed) => {
+                self.tally.failed += 1;
+                let failure = self.failure(slot);
+                self.tally.failures.push(failure);
+            }
+        }
+    }
+
+    fn count_waiting(&mut self, slot: &Slot, because: &Because, outdated: bool) {
+        self.tally.waiting += 1;
+        self.tally.outdated += i64::from(outdated);
+        self.tally
+            .waiting_groups
+            .entry(because.clone())
+            .or_default()
+            .push(node_name(slot));
+        self.count_open(slot, because.reason.is_unavailable());
+    }
+
+    fn count_open(&mut self, slot: &Slot, unavailable: bool) {
+        let joined = slot.node.as_ref().and_then(|node| node.created);
+        if self.completed || joined.is_some_and(|joined| joined > self.start_time) {
+            self.tally.late += 1;
+        } else if unavailable {
+            self.tally.unavailable += 1;
+        } else {
+            self.tally.open += 1;
+        }
+    }
+
+    /// What the Job says of its failure; once it is gone, what the status said before.
+    fn failure(&self, slot: &Slot) -> Failure {
+        let node = node_name(slot);
+        if let Some(Run::Failed { reason, message, .. }) = slot.job.as_ref().map(|job| &job.run) {
+            return failure(node, &slot.name, reason, message);
+        }
+        let known = self
+            .seen
+            .subject
+            .status()
+            .failures
+            .iter()
+            .find(|failure| failure.node == node);
+        known
+            .cloned()
+            .unwrap_or_else(|| failure(node, &slot.name, Reason::JobFailed.as_str(), "the Job is gone"))
+    }
+
+    fn finish(mut self) -> Plan {
+        let grace_ends = self.start_time.checked_add(UNAVAILABLE_GRACE).unwrap_or(Timestamp::MAX);
+        if self.tally.unavailable > 0 && grace_ends > self.seen.now {
+            self.wake(grace_ends);
+        }
+        let verdict = Verdict::of_run(
+            &self.tally,
+            self.seen.refusal,
+            self.seen.subject.reading().both_selectors(),
+            grace_ends <= self.seen.now,
+        );
+        let status = self.status(&verdict);
+        let mut events = verdict.events(self.seen);
+        events.append(&mut self.tally.new_failures);
+        events.truncate(FAILURES_MAX);
+        Plan {
+            urgent: is_urgent(self.seen.subject.status(), &status),
+            actions: self.actions,
+            status,
+            events,
+            wake_at: self.wake_at,
+        }
+    }
+
+    fn status(&mut self, verdict: &Verdict) -> DaemonJobStatus {
+        let old = self.seen.subject.status();
+        let completion = old.completion_time.filter(|_| self.completed);
+        let tally = &mut self.tally;
+        tally.failures.truncate(FAILURES_MAX);
+        DaemonJobStatus {
+            observed_generation: self.seen.subject.generation(),
+            template_hash: Some(self.spec.template.hash().as_str().to_owned()),
+            desired: tally.desired(),
+            active: tally.active,
+            succeeded: tally.succeeded,
+            failed: tally.failed,
+            waiting: tally.waiting,
+            outdated: tally.outdated,
+            skipped: tally.skipped,
+            summary: Some(summary(tally, self.seen.refusal)),
+            failures: std::mem::take(&mut tally.failures),
+            waiting_nodes: groups(&tally.waiting_groups, self.seen.refusal),
+            skipped_nodes: groups(&tally.skipped_groups, None),
+            start_time: Some(self.start_time),
+            completion_time: verdict.finished.then(|| completion.unwrap_or(self.seen.now)),
+            finished_nodes: self.record.render(),
+            conditions: conditions(verdict, self.seen),
+        }
+    }
+}
+
+/// The plan for a spec that breaks a rule: nothing is started and nothing deleted.
+pub(super) fn invalid(seen: &Observed<'_>, causes: &[FieldError]) -> Plan {
+    let verdict = Verdict::of_invalid(causes);
+    let status = DaemonJobStatus {
+        observed_generation: seen.subject.generation(),
+        summary: Some(format!("not run: {}", verdict.message)),
+        completion_time: None,
+        conditions: conditions(&verdict, seen),
+        ..seen.subject.status().clone()
+    };
+    let events = verdict.events(seen);
+    Plan {
+        actions: Vec::new(),
+        urgent: is_urgent(seen.subject.status(), &status),
+        status,
+        events,
+        wake_at: None,
+    }
+}
+
+fn is_urgent(old: &DaemonJobStatus, new: &DaemonJobStatus) -> bool {
+    let states = |status: &DaemonJobStatus| -> Vec<(String, String)> {
+        status
+            .conditions
+            .iter()
+            .map(|condition| (condition.type_.clone(), condition.status.clone()))
+            .collect()
+    };
+    old.observed_generation != new.observed_generation || states(old) != states(new)
+}
+
+fn failure(node: String, job: &JobName, reason: &str, message: &str) -> Failure {
+    Failure {
+        node,
+        job: job.to_string(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn node_name(slot: &Slot) -> String {
+    slot.node
+        .as_ref()
+        .map_or_else(|| slot.name.to_string(), |node| node.name.to_string())
+}
+
+fn groups(groups: &BTreeMap<Because, Vec<String>>, refusal: Option<&Refusal>) -> Vec<NodeGroup> {
+    groups
+        .iter()
+        .map(|(because, names)| NodeGroup {
+            reason: because.reason.as_str().to_owned(),
+            count: count(names.len()),
+            nodes: names.iter().take(GROUP_NAMES_MAX).cloned().collect(),
+            message: because.detail.clone().or_else(|| {
+                refusal
+                    .filter(|it| it.reason == because.reason)
+                    .map(|it| it.message.clone())
+            }),
+        })
+        .collect()
+}
+
+fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+/// `31/50 done, 2 failed, 1 waiting (Cordoned)`.
+fn summary(tally: &Tally, refusal: Option<&Refusal>) -> String {
+    let mut parts = vec![format!("{}/{} done", tally.succeeded, tally.desired())];
+    if tally.failed > 0 {
+        parts.push(format!("{} failed", tally.failed));
+    }
+    if tally.waiting > 0 {
+        let reasons: std::collections::BTreeSet<&str> = tally
+            .waiting_groups
+            .keys()
+            .map(|because| because.reason.as_str())
+            .collect();
+        let reasons: Vec<&str> = reasons.into_iter().take(3).collect();
+        parts.push(format!("{} waiting ({})", tally.waiting, reasons.join(", ")));
+    }
+    if tally.outdated > 0 {
+        parts.push(format!("{} outdated", tally.outdated));
+    }
+    if tally.desired() == 0 {
+        parts = vec![
+            if tally.skipped > 0 {
+                "all nodes skipped"
+            } else {
+                "no node selected"
+            }
+            .to_owned(),
+        ];
+    }
+    if let Some(refusal) = refusal {
+        parts.push(format!("refused: {}", refusal.reason.as_str()));
+    }
+    parts.join(", ")
+}
+
+/// The merge patch that turns one status into another; nothing if they are equal. Fields that went are null.
+pub fn status_patch(old: &DaemonJobStatus, new: &DaemonJobStatus) -> Option<Value> {
+    let fields = |status| match serde_json::to_value(status) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    let (old, mut new) = (fields(old), fields(new));
+    let mut patch: Map<String, Value> = old
+        .iter()
+        .filter(|(key, _)| !new.contains_key(*key))
+        .map(|(key, _)| (key.clone(), Value::Null))
+        .collect();
+    new.retain(|key, value| old.get(key) != Some(value));
+    patch.append(&mut new);
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}

@@ -1,0 +1,163 @@
+//! The planner: from everything seen of one DaemonJob to everything to do about it.
+//!
+//! [`plan`] is pure and total. One decision per node, [`decide`], is folded into actions, status and events,
+//! so that they can never disagree. The process executes and makes no choice of its own: what it needs to know on
+//! the way is pure as well ([`permits`] for a delete or create about to be sent, [`absorb`] for its answer).
+
+mod build;
+mod check;
+mod conditions;
+mod decide;
+mod fold;
+mod guard;
+mod outcome;
+mod slot;
+mod subject;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
+use jiff::Timestamp;
+
+pub use self::build::build_job;
+pub use self::check::{Violation, check};
+pub use self::decide::{Decision, Progress, Why, decide};
+pub use self::fold::status_patch;
+pub use self::guard::{Fresh, Guard, NodeGuard, permits};
+pub use self::outcome::{Answer, Outcome, Refusal, Setback, absorb, classify_create, classify_delete};
+pub use self::slot::{Slot, slots};
+pub use self::subject::Subject;
+use crate::hash::TemplateHash;
+use crate::names::{JobName, Uid};
+use crate::observed::Listed;
+use crate::reason::Reason;
+use crate::types::DaemonJobStatus;
+
+/// Everything seen of one DaemonJob, at one moment. All of it may be stale; each guard says why that is safe.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    subject: &'a Subject,
+    slots: &'a [Slot],
+    refusal: Option<&'a Refusal>,
+    now: Timestamp,
+}
+
+impl<'a> Observed<'a> {
+    /// Takes what was seen. `_proof` says that all three kinds have been listed; `slots` come from [`slots`].
+    pub fn new(
+        _proof: Listed,
+        subject: &'a Subject,
+        slots: &'a [Slot],
+        refusal: Option<&'a Refusal>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            subject,
+            slots,
+            refusal,
+            now,
+        }
+    }
+}
+
+/// What to do about one DaemonJob.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Writes to send, in order; any of them may be lost, the next plan makes it good.
+    pub actions: Vec<Action>,
+    /// The status as it should read now.
+    pub status: DaemonJobStatus,
+    /// Whether a condition changes: such a status is written at once.
+    pub urgent: bool,
+    /// To be sent once the status has been written.
+    pub events: Vec<EventDraft>,
+    /// When to plan again though nothing happens.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Create the Job of this slot; [`build_job`] makes its text.
+    Create {
+        /// Index into the slots of the plan.
+        slot: usize,
+        /// Must still hold on a fresh read, where one is asked for.
+        guard: Guard,
+    },
+    /// Delete this Job in the foreground, with its UID as precondition.
+    Delete {
+        /// Its name.
+        name: JobName,
+        /// Its UID: a Job of that name with another one is not the one examined.
+        uid: Uid,
+        /// Why.
+        why: Why,
+        /// Must hold on a fresh read.
+        guard: Guard,
+    },
+    /// Put the right hash into the annotation of the DaemonJob.
+    RestoreHash {
+        /// The right one.
+        hash: TemplateHash,
+        /// The version of the DaemonJob that was examined; the write is refused if it has changed since.
+        resource_version: String,
+    },
+}
+
+/// An Event to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventDraft {
+    /// A warning, or news.
+    pub warning: bool,
+    /// Why.
+    pub reason: Reason,
+    /// For people.
+    pub note: String,
+    /// The Job or Node it is about, beside the DaemonJob.
+    pub about: Option<About>,
+}
+
+/// The second object of an Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A Job in the DaemonJob's namespace.
+    Job(JobName),
+}
+
+/// Decides what to do about one DaemonJob: pure, total, the same for the same input.
+pub fn plan(seen: &Observed<'_>) -> Plan {
+    if seen.subject.is_deleting() {
+        return Plan::nothing(seen);
+    }
+    let spec = match seen.subject.reading().runnable() {
+        Ok(spec) => spec,
+        Err(causes) => return fold::invalid(seen, causes),
+    };
+    let hash = spec.template.hash();
+    if seen.subject.annotated_hash() != Some(hash.as_str()) {
+        return Plan {
+            actions: vec![seen.subject.restore_hash(hash)],
+            ..Plan::nothing(seen)
+        };
+    }
+    let decisions: Vec<Decision> = seen
+        .slots
+        .iter()
+        .map(|slot| decide(slot, seen.subject, spec, seen.now))
+        .collect();
+    fold::fold(seen, spec, &decisions)
+}
+
+impl Plan {
+    fn nothing(seen: &Observed<'_>) -> Self {
+        Self {
+            actions: Vec::new(),
+            status: seen.subject.status().clone(),
+            urgent: false,
+            events: Vec::new(),
+            wake_at: None,
+        }
+    }
+}

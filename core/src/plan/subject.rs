@@ -1,0 +1,126 @@
+//! The DaemonJob under the planner: its spec read once, its record decoded once.
+
+use super::Action;
+use crate::eligibility::Requirements;
+use crate::hash::TemplateHash;
+use crate::names::{TEMPLATE_HASH, Uid};
+use crate::record::Record;
+use crate::types::{DaemonJob, DaemonJobStatus};
+use crate::validation::{self, Reading};
+
+/// A DaemonJob, taken apart once per version of the object.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    namespace: String,
+    name: String,
+    uid: Uid,
+    generation: i64,
+    resource_version: String,
+    deleting: bool,
+    annotated_hash: Option<String>,
+    reading: Reading,
+    requirements: Requirements,
+    status: DaemonJobStatus,
+    record: Record,
+}
+
+impl Subject {
+    /// Reads a DaemonJob. Total: a spec that breaks a rule is data, see [`Reading`].
+    pub fn new(daemon_job: DaemonJob) -> Self {
+        let DaemonJob {
+            mut metadata,
+            spec,
+            status,
+            ..
+        } = daemon_job;
+        let name = metadata.name.unwrap_or_default();
+        let reading = validation::read(&name, &spec);
+        let status = status.unwrap_or_default();
+        Self {
+            requirements: reading
+                .runnable()
+                .map(|spec| Requirements::of(spec.template.typed()))
+                .unwrap_or_default(),
+            reading,
+            name,
+            namespace: metadata.namespace.unwrap_or_default(),
+            uid: Uid::new(metadata.uid.unwrap_or_default()),
+            generation: metadata.generation.unwrap_or_default(),
+            resource_version: metadata.resource_version.unwrap_or_default(),
+            deleting: metadata.deletion_timestamp.is_some(),
+            annotated_hash: metadata
+                .annotations
+                .as_mut()
+                .and_then(|annotations| annotations.remove(TEMPLATE_HASH)),
+            record: Record::read(&status.finished_nodes),
+            status,
+        }
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its identity.
+    pub fn uid(&self) -> &Uid {
+        &self.uid
+    }
+
+    /// Counts the changes of its spec.
+    pub fn generation(&self) -> i64 {
+        self.generation
+    }
+
+    /// The version of the object that this was read from.
+    pub fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+
+    /// It has been told to go: garbage collection does the rest.
+    pub fn is_deleting(&self) -> bool {
+        self.deleting
+    }
+
+    /// The hash in its annotation, whatever it says.
+    pub fn annotated_hash(&self) -> Option<&str> {
+        self.annotated_hash.as_deref()
+    }
+
+    /// Its spec, with everything that is wrong with it.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// What its template asks of a node; asks nothing if the spec cannot run.
+    pub fn requirements(&self) -> &Requirements {
+        &self.requirements
+    }
+
+    /// The status that was last seen in the store.
+    pub fn status(&self) -> &DaemonJobStatus {
+        &self.status
+    }
+
+    /// The record in that status.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Whether that status is of an earlier run.
+    pub(super) fn is_new_run(&self) -> bool {
+        self.status.observed_generation != self.generation || self.status.start_time.is_none()
+    }
+
+    pub(super) fn restore_hash(&self, hash: &TemplateHash) -> Action {
+        Action::RestoreHash {
+            hash: hash.clone(),
+            resource_version: self.resource_version.clone(),
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! The planner's tests: text worlds for single situations, properties for the laws.
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::world::World;
+use crate::observed::Run;
+
+#[track_caller]
+fn check(world: &str, expected: &str) {
+    let expected: Vec<&str> = expected
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    assert_eq!(World::parse(world).outcome(), expected.join("\n"));
+}
+
+#[test]
+fn every_selected_node_starts() {
+    check(
+        "template A\nnode n1\nnode n2",
+        "create n1
+         create n2
+         0/2 done, 2 waiting (Starting)
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn a_running_job_is_kept() {
+    check(
+        "template A\nnode n1\njob n1 hash=A running",
+        "0/1 done
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn all_succeeded_is_complete() {
+    check(
+        "template A\nnode n1\njob n1 hash=A succeeded@5",
+        "1/1 done
+         Ready AllSucceeded
+         Complete AllSucceeded
+         Finished AllSucceeded",
+    );
+}
+
+#[test]
+fn e40_a_failed_job_is_final() {
+    check(
+        "template A\nnode n1\nnode n2\njob n1 hash=A failed@5\njob n2 hash=A succeeded@5",
+        "1/2 done, 1 failed
+         Stalled NodesFailed
+         Failed NodesFailed
+         Finished NodesFailed",
+    );
+}
+
+#[test]
+fn a_failure_does_not_stall_while_others_run() {
+    check(
+        "template A\nnode n1\nnode n2\njob n1 hash=A failed@5\njob n2 hash=A running",
+        "0/2 done, 1 failed
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e26_a_changed_template_without_replace_deletes_nothing() {
+    check(
+        "template B\nnode n1\nnode n2\nnode n3\njob n1 hash=A succeeded@5\njob n2 hash=A running",
+        "create n3
+         1/3 done, 1 waiting (Starting), 2 outdated
+         Reconciling Running",
+    );
+    check(
+        "template B\nnode n1\njob n1 hash=A succeeded@5",
+        "1/1 done, 1 outdated
+         Ready Outdated
+         Complete Outdated
+         Finished Outdated",
+    );
+}
+
+#[test]
+fn e27_a_changed_template_with_replace_deletes_what_is_outdated() {
+    check(
+        "template B replace
+         node n1\nnode n2\nnode n3\nnode n4
+         job n1 hash=A running\njob n2 hash=A succeeded@5\njob n3 hash=B running
+         record n2 hash=A succeeded\nrecord n4 hash=A succeeded",
+        "delete n1 (TemplateReplaced)
+         delete n2 (TemplateReplaced)
+         create n4
+         0/4 done, 3 waiting (Replacing, Starting), 3 outdated
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn m7_a_finished_outdated_job_is_deleted_only_once_its_outcome_is_recorded() {
+    check(
+        "template B replace\nnode n1\njob n1 hash=A succeeded@5",
+        "0/1 done, 1 waiting (Replacing), 1 outdated
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e19_nothing_starts_before_the_old_job_is_gone() {
+    check(
+        "template B replace\nnode n1\njob n1 hash=A running deleted@3",
+        "0/1 done, 1 waiting (Replacing), 1 outdated
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e02_a_job_is_replaced_only_where_its_successor_may_start() {
+    check(
+        "template B replace\nnode n1 cordoned\nnode n2 cordoned\njob n1 hash=A running\nrecord n2 hash=A succeeded",
+        "0/2 done, 1 waiting (Cordoned), 2 outdated
+         Reconciling Running
+         wake 600",
+    );
+}
+
+#[test]
+fn e06_the_job_of_a_gone_node_is_deleted() {
+    check(
+        "template A\njob n1 hash=A running",
+        "delete a gone node (NodeGone)
+         no node selected
+         Ready NoNodesSelected
+         Complete NoNodesSelected
+         Finished NoNodesSelected",
+    );
+}
+
+#[test]
+fn e07_recreated_node_runs_again() {
+    check(
+        "template A\nnode n1 uid=new\njob n1 hash=A succeeded@5\nrecord n1 hash=A succeeded",
+        "delete n1 (NodeRecreated)
+         0/1 done, 1 waiting (Replacing)
+         Reconciling Running",
+    );
+    check(
+        "template A\nnode n1 uid=new\nrecord n1 hash=A succeeded",
+        "create n1
+         0/1 done, 1 waiting (Starting)
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e09_deselected_an_unfinished_job_goes_and_a_finished_one_stays() {
+    check(
+        "template A\nselector os=linux\nnode n1 os=windows\nnode n2 os=windows\nnode n3 os=linux
+         job n1 hash=A running\njob n2 hash=A succeeded@5\njob n3 hash=A succeeded@5",
+        "delete n1 (NodeNotSelected)
+         1/1 done
+         Ready AllSucceeded
+         Complete AllSucceeded
+         Finished AllSucceeded",
+    );
+}
+
+#[test]
+fn b34_with_both_selectors_only_selector_counts_and_the_status_says_so() {
+    let world = World::parse("template A\nselector os=linux\nignore os=linux\nnode n1 os=linux\nnode n2");
+    let plan = world.plan();
+    assert_eq!(plan.actions.len(), 1);
+    assert!(
+        plan.status
+            .conditions
+            .iter()
+            .all(|condition| condition.message.contains("only `selector` takes effect"))
+    );
+    assert!(plan.events[0].warning && plan.events[0].reason.as_str() == "SelectorsConflict");
+}
+
+#[test]
+fn e11_nothing_selected_is_complete_and_all_skipped_is_not() {
+    check(
+        "template A\nselector os=linux\nnode n1",
+        "no node selected
+         Ready NoNodesSelected
+         Complete NoNodesSelected
+         Finished NoNodesSelected",
+    );
+    check(
+        "template A\nnode n1 taint=gpu:NoSchedule",
+        "all nodes skipped
+         Reconciling AllNodesSkipped",
+    );
+    let plan = World::parse("template A\nnode n1 taint=gpu:NoSchedule").plan();
+    assert!(
+        plan.events[0].warning && plan.events[0].note.contains("gpu"),
+        "{:?}",
+        plan.events
+    );
+}
+
+#[test]
+fn e18_a_finished_job_deleted_by_hand_does_not_run_again() {
+    check(
+        "template A\nnode n1\nnode n2\nrecord n1 hash=A succeeded",
+        "create n2
+         1/2 done, 1 waiting (Starting)
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn a_job_that_finishes_after_its_deletion_is_not_a_result() {
+    check(
+        "template A\nnode n1\njob n1 hash=A succeeded@5 deleted@5",
+        "0/1 done, 1 waiting (Replacing)
+         Reconciling Running",
+    );
+    check(
+        "template A\nnode n1\njob n1 hash=A succeeded@4 deleted@5",
+        "1/1 done
+         Ready AllSucceeded
+         Complete AllSucceeded
+         Finished AllSucceeded",
+    );
+}
+
+#[rstest]
+#[case("now 30", "wake 65")]
+#[case("now 65", "delete n1 (TtlExpired)")]
+fn e20_the_job_goes_when_its_time_is_over_and_recorded(#[case] now: &str, #[case] expected: &str) {
+    let world = format!("template A ttl=60\nnode n1\njob n1 hash=A succeeded@5\nrecord n1 hash=A succeeded\n{now}");
+    assert!(World::parse(&world).outcome().lines().any(|line| line == expected));
+}
+
+#[test]
+fn e21_time_to_live_zero_waits_for_the_record() {
+    let world = World::parse("template A ttl=0\nnode n1\njob n1 hash=A succeeded@0\nnow 5");
+    assert_eq!(world.plan().actions, []);
+    assert_eq!(world.plan().status.finished_nodes.len(), 1);
+}
+
+#[test]
+fn e17_a_foreign_job_is_left_alone() {
+    check(
+        "template A\nnode n1\njob n1 hash=A running owner=foreign",
+        "0/1 done, 1 waiting (NameConflict)
+         Stalled NameConflict",
+    );
+    check(
+        "template A\nnode n1\nconflict n1",
+        "0/1 done, 1 waiting (NameConflict)
+         Stalled NameConflict
+         wake 1000000",
+    );
+    check(
+        "template A\nnode n1\nconflict n1 due",
+        "create n1
+         0/1 done, 1 waiting (Starting)
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e38_the_job_of_an_older_daemonjob_is_deleted_first() {
+    check(
+        "template A\nnode n1\njob n1 hash=A succeeded@5 owner=older",
+        "delete n1 (OwnerGone)
+         0/1 done, 1 waiting (Replacing)
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e37_while_it_is_deleted_nothing_happens() {
+    check("template A\ndeleting\nnode n1\nnode n2\njob n2 hash=B running", "");
+}
+
+#[test]
+fn e29_a_wrong_hash_is_restored_and_nothing_else_happens() {
+    check("template A\nhash=wrong\nnode n1", "restore hash");
+}
+
+#[test]
+fn e34_a_refused_template_costs_one_create_a_tick() {
+    check(
+        "template A\nrefused QuotaExceeded\nnode n1\nnode n2",
+        "0/2 done, 2 waiting (QuotaExceeded), refused: QuotaExceeded
+         Stalled QuotaExceeded
+         wake 1000000",
+    );
+    check(
+        "template A\nrefused QuotaExceeded due\nnode n1\nnode n2",
+        "create n1
+         0/2 done, 2 waiting (QuotaExceeded), refused: QuotaExceeded
+         Stalled QuotaExceeded
+         wake -1",
+    );
+}
+
+#[test]
+fn e39_a_suspended_job_waits() {
+    check(
+        "template A\nnode n1\njob n1 hash=A suspended",
+        "0/1 done, 1 waiting (Suspended)
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e47_late_nodes_hold_nothing_up_but_their_failure_counts() {
+    let world = "template A\nnow 20\nnode n1\nnode n2 joined=10\njob n1 hash=A succeeded@5";
+    check(
+        &format!("{world}\njob n2 hash=A running"),
+        "1/2 done
+         Ready AllSucceeded
+         Complete AllSucceeded
+         Finished AllSucceeded",
+    );
+    check(
+        &format!("{world}\njob n2 hash=A failed@15"),
+        "1/2 done, 1 failed
+         Stalled NodesFailed
+         Failed NodesFailed
+         Finished NodesFailed",
+    );
+}
+
+#[test]
+fn e48_after_ten_minutes_unavailable_nodes_no_longer_hold_up_ready() {
+    let world = "template A\nnode n1\nnode n2 cordoned\njob n1 hash=A succeeded@5\nstarted";
+    check(
+        world,
+        "1/2 done, 1 waiting (Cordoned)
+         Reconciling Waiting
+         wake 600",
+    );
+    check(
+        &format!("{world}\nnow 600"),
+        "1/2 done, 1 waiting (Cordoned)
+         Ready NodesUnavailable",
+    );
+}
+
+#[test]
+fn flipping_between_templates_reruns_exactly_the_nodes_that_started_the_other() {
+    let mut world = World::parse("template A replace\nnode n1\nnode n2 cordoned\nrecord n2 hash=A succeeded");
+    world.apply(&world.plan());
+    world.end("n1", Run::Succeeded { at: Some(world.now()) });
+    world.apply(&world.plan());
+    world.set_template("B");
+    for _ in 0..2 {
+        world.apply(&world.plan());
+    }
+    world.set_template("A");
+    world.apply(&world.plan());
+    assert_eq!(world.outcome().lines().next(), Some("create n1"));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Change(bool),
+    End(usize, bool),
+    Flip(bool),
+    Round,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        any::<bool>().prop_map(Step::Change),
+        (0_usize..4, any::<bool>()).prop_map(|(node, succeeds)| Step::End(node, succeeds)),
+        any::<bool>().prop_map(Step::Flip),
+        Just(Step::Round),
+    ];
+    prop::collection::vec(step, 0..40)
+}
+
+fn walk(steps: &[Step]) -> World {
+    let mut world = World::parse("template A\nnode n0\nnode n1\nnode n2 taint=x:NoSchedule\nnode n3 cordoned");
+    for step in steps {
+        world.pass(SignedDuration::from_secs(1));
+        match step {
+            Step::Change(second) => world.set_template(if *second { "B" } else { "A" }),
+            Step::End(node, succeeds) => {
+                let at = Some(world.now());
+                let failed = Run::Failed {
+                    at,
+                    reason: "R".into(),
+                    message: String::new(),
+                };
+                world.end(
+                    &format!("n{node}"),
+                    if *succeeds { Run::Succeeded { at } } else { failed },
+                );
+            }
+            Step::Flip(replace) => world.set_replace(*replace),
+            Step::Round => world.apply(&world.plan()),
+        }
+    }
+    world
+}
+
+proptest! {
+    #[test]
+    fn l1_l2_plans_become_empty_and_stay_empty(steps in steps()) {
+        let mut world = walk(&steps);
+        // Record, delete, create, count: four rounds settle any world in which writes take effect at once.
+        for _ in 0..4 {
+            world.apply(&world.plan());
+        }
+        let settled = world.plan();
+        prop_assert_eq!(&settled.actions, &vec![]);
+        prop_assert_eq!(Some(settled.status), world.status);
+    }
+
+    #[test]
+    fn l5_without_replace_a_template_change_deletes_nothing(steps in steps(), second in any::<bool>()) {
+        let mut world = walk(&steps);
+        world.set_replace(false);
+        world.set_template(if second { "B" } else { "A" });
+        let deletes = world.plan().actions.iter().filter(|action| matches!(action, super::Action::Delete { .. })).count();
+        prop_assert_eq!(deletes, 0);
+    }
+}

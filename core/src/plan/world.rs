@@ -1,0 +1,371 @@
+//! Text worlds for the planner's tests: a few lines say what is there, a few what must follow.
+//!
+//! ```text
+//! template B replace ttl=60        also: both
+//! selector os=linux                or: ignore ingress=true
+//! node n1 os=linux uid=u9 cordoned taint=KEY:EFFECT joined=30
+//! job n1 hash=A running            or: succeeded@5 failed@5 suspended; deleted@9 owner=older owner=foreign nodeuid=u8
+//! record n1 hash=A succeeded
+//! conflict n1 due                  a setback
+//! refused QuotaExceeded due
+//! hash=wrong                       the annotation
+//! now 600                          seconds since the run began, 0 if absent
+//! started                          the status has seen this generation
+//! completed
+//! deleting
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::{Action, Observed, Plan, Refusal, Setback, Slot, Subject, check, plan, slots};
+use crate::eligibility::Because;
+use crate::hash::TemplateHash;
+use crate::names::{self, JobName, NodeName, NodeUid, Uid, job_name};
+use crate::observed::{JobView, Listed, NodeLiteSpec, NodeView, Owner, Run, Taint};
+use crate::reason::Reason;
+use crate::record::{Finish, Record};
+use crate::types::{DaemonJob, DaemonJobStatus};
+
+const NAME: &str = "dj";
+const UID: &str = "dj-uid";
+
+#[derive(Clone, Default)]
+pub(crate) struct World {
+    template: Value,
+    replace: bool,
+    ttl: Option<i64>,
+    selectors: Map<String, Value>,
+    pub(crate) nodes: BTreeMap<NodeName, Arc<NodeView>>,
+    pub(crate) jobs: BTreeMap<JobName, Arc<JobView>>,
+    setbacks: BTreeMap<JobName, Setback>,
+    refusal: Option<Refusal>,
+    record: Record,
+    annotated: Option<String>,
+    now: i64,
+    started: bool,
+    completed: bool,
+    deleting: bool,
+    pub(crate) status: Option<DaemonJobStatus>,
+}
+
+pub(crate) fn template(letter: &str) -> Value {
+    json!({"spec": {"template": {"spec": {
+        "restartPolicy": "Never", "containers": [{"name": "c", "image": format!("image:{letter}")}]}}}})
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + seconds).unwrap()
+}
+
+impl World {
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut world = Self {
+            template: template("A"),
+            ..Self::default()
+        };
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            world.line(word, &rest.split_whitespace().collect::<Vec<_>>());
+        }
+        world
+    }
+
+    fn line(&mut self, word: &str, rest: &[&str]) {
+        match word {
+            "template" => self.template_line(rest),
+            "selector" => self.select("selector", rest),
+            "ignore" => self.select("ingoreSelector", rest),
+            "node" => self.node_line(rest),
+            "job" => self.job_line(rest),
+            "record" => self.record_line(rest),
+            "conflict" => self.conflict_line(rest),
+            "refused" => self.refusal_line(rest),
+            "now" => self.now = rest[0].parse().unwrap(),
+            "started" => self.started = true,
+            "completed" => self.completed = true,
+            "deleting" => self.deleting = true,
+            "hash=wrong" => self.annotated = Some("0".repeat(64)),
+            _ => panic!("no such line: {word}"),
+        }
+    }
+
+    fn template_line(&mut self, rest: &[&str]) {
+        self.template = template(rest[0]);
+        for word in &rest[1..] {
+            match word.split_once('=') {
+                Some(("ttl", seconds)) => self.ttl = Some(seconds.parse().unwrap()),
+                _ if *word == "replace" => self.replace = true,
+                _ => panic!("template: {word}"),
+            }
+        }
+    }
+
+    fn select(&mut self, field: &str, rest: &[&str]) {
+        let labels: BTreeMap<&str, &str> = rest.iter().map(|pair| pair.split_once('=').unwrap()).collect();
+        self.selectors.insert(field.to_owned(), json!(labels));
+    }
+
+    fn node_line(&mut self, rest: &[&str]) {
+        let name = NodeName::new(rest[0]);
+        let mut node = NodeView {
+            uid: NodeUid::new(format!("{}-uid", rest[0])),
+            name: name.clone(),
+            created: Some(at(-1000)),
+            labels: BTreeMap::new(),
+            spec: NodeLiteSpec::default(),
+        };
+        for word in &rest[1..] {
+            match word.split_once('=') {
+                None if *word == "cordoned" => node.spec.unschedulable = true,
+                Some(("uid", uid)) => node.uid = NodeUid::new(uid),
+                Some(("joined", seconds)) => node.created = Some(at(seconds.parse().unwrap())),
+                Some(("taint", taint)) => {
+                    let (key, effect) = taint.split_once(':').unwrap();
+                    node.spec.taints.push(Taint {
+                        key: key.into(),
+                        value: String::new(),
+                        effect: effect.into(),
+                    });
+                }
+                Some((key, value)) => {
+                    node.labels.insert(key.into(), value.into());
+                }
+                None => panic!("node: {word}"),
+            }
+        }
+        self.nodes.insert(name, Arc::new(node));
+    }
+
+    fn job_line(&mut self, rest: &[&str]) {
+        let node = NodeName::new(rest[0]);
+        let mut job = JobView {
+            name: job_name(NAME, &node),
+            uid: Uid::new(format!("{}-job", rest[0])),
+            owner: Some(Owner {
+                name: NAME.into(),
+                uid: Uid::new(UID),
+            }),
+            label: Some(NAME.into()),
+            hash: None,
+            node_uid: Some(NodeUid::new(format!("{node}-uid"))),
+            node: Some(node),
+            deleted: None,
+            run: Run::Running,
+        };
+        for word in &rest[1..] {
+            let time = |text: &str| Some(at(text.parse().unwrap()));
+            match word.split_once(['=', '@']) {
+                None if *word == "running" => job.run = Run::Running,
+                None if *word == "suspended" => job.run = Run::Suspended,
+                Some(("succeeded", when)) => job.run = Run::Succeeded { at: time(when) },
+                Some(("failed", when)) => {
+                    job.run = Run::Failed {
+                        at: time(when),
+                        reason: "BackoffLimitExceeded".into(),
+                        message: "m".into(),
+                    };
+                }
+                Some(("deleted", when)) => job.deleted = time(when),
+                Some(("hash", letter)) => job.hash = TemplateHash::of(&self.full_template(letter)).ok(),
+                Some(("nodeuid", uid)) => job.node_uid = Some(NodeUid::new(uid)),
+                Some(("owner", "older")) => {
+                    job.owner = Some(Owner {
+                        name: NAME.into(),
+                        uid: Uid::new("older"),
+                    })
+                }
+                Some(("owner", _)) => job.owner = None,
+                _ => panic!("job: {word}"),
+            }
+        }
+        self.jobs.insert(job.name.clone(), Arc::new(job));
+    }
+
+    fn record_line(&mut self, rest: &[&str]) {
+        let hash = TemplateHash::of(&self.full_template(rest[1].strip_prefix("hash=").unwrap())).unwrap();
+        let finish = if rest[2] == "succeeded" {
+            Finish::Succeeded
+        } else {
+            Finish::Failed
+        };
+        self.record
+            .finish(&NodeUid::new(format!("{}-uid", rest[0])), &hash, finish);
+    }
+
+    fn conflict_line(&mut self, rest: &[&str]) {
+        let due = rest.contains(&"due");
+        let setback = Setback {
+            because: Because {
+                reason: Reason::NameConflict,
+                detail: Some("kubectl delete job x".into()),
+            },
+            attempts: 1,
+            retry_at: at(if due { -1 } else { 1_000_000 }),
+        };
+        self.setbacks.insert(job_name(NAME, &NodeName::new(rest[0])), setback);
+    }
+
+    fn refusal_line(&mut self, rest: &[&str]) {
+        let reason = *Reason::ALL.iter().find(|reason| reason.as_str() == rest[0]).unwrap();
+        let retry_at = at(if rest.contains(&"due") { -1 } else { 1_000_000 });
+        self.refusal = Some(Refusal {
+            reason,
+            message: "exceeded quota: q".into(),
+            attempts: 1,
+            retry_at,
+        });
+    }
+
+    pub(crate) fn with_template(mut self, template: Value) -> Self {
+        self.template = template;
+        self
+    }
+
+    /// The template with this letter, with the time to live of this world: it is part of the template.
+    fn full_template(&self, letter: &str) -> Value {
+        let mut template = template(letter);
+        if let Some(ttl) = self.ttl {
+            template["spec"]["ttlSecondsAfterFinished"] = json!(ttl);
+        }
+        template
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        let mut template = self.template.clone();
+        if let Some(ttl) = self.ttl {
+            template["spec"]["ttlSecondsAfterFinished"] = json!(ttl);
+        }
+        let mut spec = self.selectors.clone();
+        spec.insert("replace".into(), self.replace.into());
+        let hash = TemplateHash::of(&template)
+            .map(|hash| hash.to_string())
+            .unwrap_or_default();
+        spec.insert("jobTemplate".into(), template);
+        let annotated = self.annotated.clone().unwrap_or(hash);
+        let mut status = self.status.clone().unwrap_or_default();
+        if self.status.is_none() {
+            status.finished_nodes = self.record.render();
+            status.observed_generation = -1;
+            if self.started || self.completed || self.now > 0 {
+                status.observed_generation = 1;
+                status.start_time = Some(at(0));
+            }
+            status.completion_time = self.completed.then(|| at(1));
+        }
+        let daemon_job: DaemonJob = serde_json::from_value(json!({
+            "metadata": {
+                "name": NAME, "namespace": "ns", "uid": UID, "generation": 1, "resourceVersion": "7",
+                "annotations": {names::TEMPLATE_HASH: annotated},
+                "deletionTimestamp": self.deleting.then(|| at(0)),
+            },
+            "spec": spec,
+            "status": status,
+        }))
+        .unwrap();
+        Subject::new(daemon_job)
+    }
+
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        slots(&self.subject(), &self.nodes, &self.jobs, &self.setbacks)
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        let (subject, slots) = (self.subject(), self.slots());
+        let seen = Observed::new(
+            Listed::for_tests(),
+            &subject,
+            &slots,
+            self.refusal.as_ref(),
+            at(self.now),
+        );
+        let plan = plan(&seen);
+        let violations = check(&seen, &plan);
+        assert!(violations.is_empty(), "{violations:?}");
+        plan
+    }
+
+    /// The plan in a few lines: its actions, the summary, the conditions that are true, and when it wakes.
+    pub(crate) fn outcome(&self) -> String {
+        let plan = self.plan();
+        let slots = self.slots();
+        let node_of = |name: &JobName| {
+            let slot = slots.iter().find(|slot| slot.name == *name).unwrap();
+            slot.node
+                .as_ref()
+                .map_or_else(|| "a gone node".to_owned(), |node| node.name.to_string())
+        };
+        let mut lines: Vec<String> = plan
+            .actions
+            .iter()
+            .map(|action| match action {
+                Action::Create { slot, .. } => format!("create {}", node_of(&slots[*slot].name)),
+                Action::Delete { name, why, .. } => format!("delete {} ({})", node_of(name), why.reason().as_str()),
+                Action::RestoreHash { .. } => "restore hash".to_owned(),
+            })
+            .collect();
+        lines.extend(plan.status.summary.clone());
+        let conditions = plan
+            .status
+            .conditions
+            .iter()
+            .filter(|condition| condition.status == "True");
+        lines.extend(conditions.map(|condition| format!("{} {}", condition.type_, condition.reason)));
+        lines.extend(
+            plan.wake_at
+                .map(|wake| format!("wake {}", wake.duration_since(at(0)).as_secs())),
+        );
+        lines.join("\n")
+    }
+
+    /// Carries a plan out as a perfect cluster would: writes take effect at once, the status is stored.
+    pub(crate) fn apply(&mut self, plan: &Plan) {
+        let (subject, slots) = (self.subject(), self.slots());
+        for action in &plan.actions {
+            match action {
+                Action::Create { slot, .. } => {
+                    let job = super::build_job(&subject, &slots[*slot]).unwrap();
+                    let mut job: JobView = serde_json::from_value::<crate::observed::JobLite>(job).unwrap().into();
+                    job.uid = Uid::new(format!("{}-{}", job.name, self.now));
+                    self.jobs.insert(job.name.clone(), Arc::new(job));
+                }
+                Action::Delete { name, .. } => {
+                    self.jobs.remove(name);
+                }
+                Action::RestoreHash { .. } => self.annotated = None,
+            }
+        }
+        self.status = Some(plan.status.clone());
+    }
+
+    /// Some time passes.
+    pub(crate) fn pass(&mut self, time: SignedDuration) {
+        self.now += time.as_secs();
+    }
+
+    pub(crate) fn set_template(&mut self, letter: &str) {
+        self.template = template(letter);
+    }
+
+    pub(crate) fn set_replace(&mut self, replace: bool) {
+        self.replace = replace;
+    }
+
+    /// The Job of this node ends.
+    pub(crate) fn end(&mut self, node: &str, run: Run) {
+        let name = job_name(NAME, &NodeName::new(node));
+        if let Some(job) = self.jobs.get_mut(&name) {
+            *Arc::make_mut(job) = JobView {
+                run,
+                ..JobView::clone(job)
+            };
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        at(self.now)
+    }
+}

@@ -1,0 +1,135 @@
+//! Keeps the webhook's certificate in order on a timer, and says when the replica may be asked for reviews.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemonjob_certs::{Looked, MountedPair, Outcome, Resolver, SelfSigned, Settings, TickReport, Trust};
+use kube::Client;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::admin::Readiness;
+use crate::clock;
+use crate::config::RunArgs;
+use crate::metrics::Metrics;
+
+/// Ready only when the leaf has verified for so long: API servers need a moment to see a new caBundle.
+const SETTLED: Duration = Duration::from_secs(3);
+/// Between two looks at mounted files.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What the keeper of the certificate needs.
+pub(crate) struct Keeper {
+    /// Serves the key.
+    pub resolver: Arc<Resolver>,
+    /// Told whether the replica may be asked.
+    pub readiness: Readiness,
+    /// Told when certificates end.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Keeper {
+    /// Mode `self`: makes, renews, publishes and verifies, until told to stop.
+    pub(crate) async fn keep_own(self, client: Client, args: &RunArgs, stop: CancellationToken) {
+        let settings = Settings {
+            namespace: args.namespace.clone(),
+            secret_name: args.certs_secret.clone(),
+            configuration_name: args.webhook_configuration.clone(),
+            sans: args.webhook_names(),
+        };
+        let mut own = SelfSigned::new(client, settings, Arc::clone(&self.resolver));
+        let mut trusted_since = None;
+        let mut told = Vec::new();
+        loop {
+            let report = tokio::select! {
+                () = stop.cancelled() => break,
+                report = own.tick(clock::now()) => report,
+            };
+            trusted_since = match report.trust {
+                Trust::Trusted => trusted_since.or_else(|| Some(Instant::now())),
+                Trust::Unknown => trusted_since,
+                Trust::Untrusted => None,
+            };
+            self.readiness
+                .set(trusted_since.is_some_and(|since| since.elapsed() >= SETTLED));
+            self.tell(&report, &mut told);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(report.next) => {}
+            }
+        }
+        self.readiness.set(false);
+    }
+
+    /// Logs what is new; what is wrong comes again with each tick and is told once.
+    fn tell(&self, report: &TickReport, told: &mut Vec<String>) {
+        if let Some(at) = report.leaf_not_after {
+            self.metrics.certificate_ends("leaf", at);
+        }
+        if let Some(at) = report.authority_not_after {
+            self.metrics.certificate_ends("authority", at);
+        }
+        let mut troubles: Vec<String> = report.errors.iter().map(|error| chain(error)).collect();
+        for outcome in &report.outcomes {
+            match outcome {
+                Outcome::BundleConflict { .. } | Outcome::SecretConflict => {}
+                Outcome::BundlePatched { .. }
+                | Outcome::LeafIssued { .. }
+                | Outcome::Rotated { .. }
+                | Outcome::SecretCreated => info!(?outcome, "certificate"),
+                Outcome::ConfigurationEmpty { .. }
+                | Outcome::ConfigurationMissing { .. }
+                | Outcome::LeafRefused { .. } => troubles.push(format!("{outcome:?}")),
+            }
+        }
+        for trouble in troubles.iter().filter(|trouble| !told.contains(trouble)) {
+            warn!(error = trouble, "the webhook's certificate is not in order yet");
+        }
+        if troubles.is_empty() && !told.is_empty() {
+            info!("the webhook's certificate is in order");
+        }
+        *told = troubles;
+    }
+
+    /// Modes `certManager` and `existingSecret`: loads what is mounted, again whenever its content changes.
+    pub(crate) async fn keep_mounted(self, mut pair: MountedPair, stop: CancellationToken) {
+        loop {
+            let looked;
+            (pair, looked) = match tokio::task::spawn_blocking(move || {
+                let looked = pair.look();
+                (pair, looked)
+            })
+            .await
+            {
+                Ok(looked) => looked,
+                // Only a panic of the look itself, a defect, ends here; the last good key goes on serving.
+                Err(error) => {
+                    error!(%error, "looking at the mounted certificate failed");
+                    break;
+                }
+            };
+            match looked {
+                Ok(Looked::Loaded) => info!("the mounted certificate is served"),
+                Ok(Looked::Unchanged) => {}
+                Err(error) => warn!(error = chain(&error), "the mounted certificate was not taken"),
+            }
+            if let Some(validity) = pair.validity() {
+                self.metrics.certificate_ends("leaf", validity.not_after);
+            }
+            self.readiness.set(pair.is_valid(clock::now()));
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        self.readiness.set(false);
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let texts: Vec<String> = std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect();
+    texts.join(": ")
+}

@@ -1,0 +1,167 @@
+//! Every request that the controller sends to the API server, each bounded in time and never repeated by the client:
+//! what failed is planned again, from what is there by then.
+
+use std::time::Duration;
+
+use daemonjob_core::hash::TemplateHash;
+use daemonjob_core::names::{JobName, MANAGER, NodeName, TEMPLATE_HASH, Uid};
+use daemonjob_core::observed::{JobLite, JobView, NodeLite, NodeView};
+use daemonjob_core::plan::Answer;
+use daemonjob_core::types::DaemonJob;
+use http::Request;
+use kube::Client;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::core::Status;
+use serde_json::{Value, json};
+
+/// Longest time that one call may take.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The API server, as the controller uses it.
+#[derive(Clone)]
+pub(super) struct Server {
+    client: Client,
+}
+
+impl Server {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    pub(super) async fn daemon_job(&self, namespace: &str, name: &str) -> Result<Option<DaemonJob>, Answer> {
+        let api: Api<DaemonJob> = Api::namespaced(self.client.clone(), namespace);
+        bounded(api.get_opt(name)).await
+    }
+
+    pub(super) async fn node(&self, name: &NodeName) -> Result<Option<NodeView>, Answer> {
+        let api: Api<NodeLite> = Api::all(self.client.clone());
+        Ok(bounded(api.get_opt(name.as_str())).await?.map(NodeView::from))
+    }
+
+    pub(super) async fn job(&self, namespace: &str, name: &JobName) -> Result<Option<JobLite>, Answer> {
+        let api: Api<JobLite> = Api::namespaced(self.client.clone(), namespace);
+        bounded(api.get_opt(name.as_str())).await
+    }
+
+    /// Creates a Job. Strict: a server that does not know a field refuses instead of dropping it.
+    pub(super) async fn create_job(&self, namespace: &str, job: &Value) -> Result<JobLite, Answer> {
+        let url = format!("/apis/batch/v1/namespaces/{namespace}/jobs?fieldManager={MANAGER}&fieldValidation=Strict");
+        let request = Request::post(url)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(job.to_string().into_bytes())
+            .map_err(|error| transport(&error))?;
+        bounded(self.client.request(request)).await
+    }
+
+    /// Deletes exactly the Job that was examined, and only after its Pods.
+    /// Returns it as it is now, or nothing if it is gone already.
+    pub(super) async fn delete_job(
+        &self,
+        namespace: &str,
+        name: &JobName,
+        uid: &Uid,
+    ) -> Result<Option<JobLite>, Answer> {
+        let api: Api<JobLite> = Api::namespaced(self.client.clone(), namespace);
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Foreground),
+            preconditions: Some(Preconditions {
+                resource_version: None,
+                uid: Some(uid.as_str().to_owned()),
+            }),
+            ..DeleteParams::default()
+        };
+        Ok(bounded(api.delete(name.as_str(), &params)).await?.left())
+    }
+
+    /// Puts the right hash into the annotation, unless the object has changed since it was examined.
+    pub(super) async fn restore_hash(
+        &self,
+        namespace: &str,
+        name: &str,
+        hash: &TemplateHash,
+        resource_version: &str,
+    ) -> Result<DaemonJob, Answer> {
+        let api: Api<DaemonJob> = Api::namespaced(self.client.clone(), namespace);
+        let patch = json!({"metadata": {
+            "resourceVersion": resource_version,
+            "annotations": {TEMPLATE_HASH: hash.as_str()},
+        }});
+        bounded(api.patch(name, &params(), &Patch::Merge(&patch))).await
+    }
+
+    /// Writes changed fields of a status, unless the object has changed since it was examined.
+    pub(super) async fn write_status(
+        &self,
+        namespace: &str,
+        name: &str,
+        resource_version: &str,
+        status: &Value,
+    ) -> Result<DaemonJob, Answer> {
+        let api: Api<DaemonJob> = Api::namespaced(self.client.clone(), namespace);
+        let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": status});
+        bounded(api.patch_status(name, &params(), &Patch::Merge(&patch))).await
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
+async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Answer> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(answer_of),
+        Err(_) => Err(Answer {
+            message: format!("the API server did not answer within {} s", CALL_TIMEOUT.as_secs()),
+            ..Answer::default()
+        }),
+    }
+}
+
+fn answer_of(error: kube::Error) -> Answer {
+    if let kube::Error::Api(status) = error {
+        return answer_of_status(*status);
+    }
+    transport(&error)
+}
+
+fn answer_of_status(status: Status) -> Answer {
+    let details = status
+        .details
+        .unwrap_or_else(|| serde_json::from_value(json!({})).expect("all fields have defaults"));
+    let seconds = details.retry_after_seconds;
+    Answer {
+        code: status.code,
+        reason: status.reason,
+        message: status.message,
+        namespace_terminating: details
+            .causes
+            .iter()
+            .any(|cause| cause.reason == "NamespaceTerminating"),
+        retry_after: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
+    }
+}
+
+fn transport(error: &(dyn std::error::Error + 'static)) -> Answer {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = chain.map(ToString::to_string).collect();
+    Answer {
+        message: texts.join(": "),
+        ..Answer::default()
+    }
+}
+
+/// What a Job looks like to the planner, with the version it was read at.
+pub(super) fn job_view(job: JobLite) -> (u64, JobView) {
+    (version(job.metadata.resource_version.as_deref()), JobView::from(job))
+}
+
+/// A resourceVersion as the number that it is on every API server since Kubernetes 1.33;
+/// 0, older than everything, for one that is not.
+pub(super) fn version(resource_version: Option<&str>) -> u64 {
+    resource_version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,259 @@
+//! Sends the writes of a plan, one each, and says what they met. Only this file writes Jobs.
+//!
+//! Nothing is decided here: whether a write may still go out is [`permits`]' answer on a fresh read, and what follows
+//! from the server's answer is the planner's business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemonjob_core::hash::TemplateHash;
+use daemonjob_core::names::{JobName, Uid};
+use daemonjob_core::observed::{JobLite, JobView, Ownership};
+use daemonjob_core::plan::{
+    Answer, Fresh, Guard, Outcome, Slot, Subject, Why, build_job, classify_create, classify_delete, permits,
+};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::api::Server;
+use super::observe::Key;
+use crate::lease::Fence;
+
+/// A fresh read of a DaemonJob serves the deletes of so long.
+const FRESH_FOR: Duration = Duration::from_secs(5);
+
+/// One write to be sent.
+pub(super) struct Work {
+    pub(super) key: Key,
+    pub(super) subject: Arc<Subject>,
+    pub(super) write: Write,
+}
+
+/// What to write.
+pub(crate) enum Write {
+    Create {
+        slot: Slot,
+        guard: Guard,
+    },
+    Delete {
+        name: JobName,
+        uid: Uid,
+        why: Why,
+        guard: Guard,
+    },
+    RestoreHash {
+        hash: TemplateHash,
+        resource_version: String,
+    },
+}
+
+impl Write {
+    /// The Job that it is about; none for a write to the DaemonJob itself.
+    pub(super) fn job(&self) -> Option<&JobName> {
+        match self {
+            Self::Create { slot, .. } => Some(&slot.name),
+            Self::Delete { name, .. } => Some(name),
+            Self::RestoreHash { .. } => None,
+        }
+    }
+}
+
+/// What a write met, and what was learned on the way.
+pub(super) struct Done {
+    pub(super) work: Work,
+    pub(super) outcome: Outcome,
+    /// A fresh read of the DaemonJob, or the answer to a write to it.
+    pub(super) subject: Option<Arc<Subject>>,
+    /// The Job as the server has it now.
+    pub(super) job: Option<JobLite>,
+    /// A create was checked against a read that is not older than this.
+    pub(super) verified: Option<Instant>,
+    /// The server has no such Job any more, or it is no longer recognisable as ours.
+    pub(super) lost: bool,
+}
+
+/// The last fresh read of one DaemonJob, shared by all writes that need one.
+#[derive(Default)]
+pub(super) struct FreshReads {
+    last: Mutex<Option<(Instant, Option<Arc<Subject>>)>>,
+}
+
+impl FreshReads {
+    /// The DaemonJob as it was at `not_before` or later. Callers that come together share one read.
+    async fn since(&self, server: &Server, key: &Key, not_before: Instant) -> Result<Option<Arc<Subject>>, Answer> {
+        let mut last = self.last.lock().await;
+        if let Some((_, subject)) = last.as_ref().filter(|(at, _)| *at >= not_before) {
+            return Ok(subject.clone());
+        }
+        let at = Instant::now();
+        let daemon_job = server.daemon_job(&key.namespace, &key.name).await?;
+        let subject = daemon_job.map(|daemon_job| Arc::new(Subject::new(daemon_job)));
+        *last = Some((at, subject.clone()));
+        Ok(subject)
+    }
+}
+
+/// Carries out single writes.
+#[derive(Clone)]
+pub(super) struct Executor {
+    pub(super) server: Server,
+    pub(super) fence: Fence,
+}
+
+impl Executor {
+    /// Sends one write. `creates_since` is set where a create needs a read that is not older.
+    pub(super) async fn execute(&self, work: Work, reads: &FreshReads, creates_since: Option<Instant>) -> Done {
+        let mut done = Done {
+            work,
+            outcome: Outcome::Stale,
+            subject: None,
+            job: None,
+            verified: None,
+            lost: false,
+        };
+        match self.guarded(&mut done, reads, creates_since).await {
+            Ok(true) if self.fence.holds() => self.send(&mut done).await,
+            // Not the leader any more, or not true any more: whoever leads looks again.
+            Ok(true | false) => {}
+            Err(answer) => done.outcome = passing(&done.work.write, &answer),
+        }
+        done
+    }
+
+    async fn guarded(
+        &self,
+        done: &mut Done,
+        reads: &FreshReads,
+        creates_since: Option<Instant>,
+    ) -> Result<bool, Answer> {
+        let (guard, not_before) = match (&done.work.write, creates_since) {
+            (Write::Create { guard, .. }, Some(since)) => (guard, since),
+            (Write::Delete { guard, .. }, _) => {
+                let now = Instant::now();
+                (guard, now.checked_sub(FRESH_FOR).unwrap_or(now))
+            }
+            (Write::Create { .. }, None) | (Write::RestoreHash { .. }, _) => return Ok(true),
+        };
+        done.subject = reads.since(&self.server, &done.work.key, not_before).await?;
+        done.verified = creates_since;
+        let node = match guard.node.node() {
+            Some(name) => self.server.node(name).await?,
+            None => None,
+        };
+        Ok(permits(
+            guard,
+            &Fresh {
+                subject: done.subject.as_deref(),
+                node: node.as_ref(),
+            },
+        ))
+    }
+
+    async fn send(&self, done: &mut Done) {
+        match &done.work.write {
+            Write::Create { .. } => self.create(done).await,
+            Write::Delete { .. } => self.delete(done).await,
+            Write::RestoreHash { .. } => self.restore_hash(done).await,
+        }
+    }
+
+    async fn create(&self, done: &mut Done) {
+        let Write::Create { slot, .. } = &done.work.write else {
+            return;
+        };
+        let Some(job) = build_job(&done.work.subject, slot) else {
+            return;
+        };
+        match self.server.create_job(&done.work.key.namespace, &job).await {
+            Ok(job) => {
+                done.job = Some(job);
+                done.outcome = Outcome::Done;
+            }
+            Err(answer) if answer.code == 409 && answer.reason == "AlreadyExists" => self.look_at_job(done).await,
+            Err(answer) => done.outcome = classify_create(&answer),
+        }
+    }
+
+    /// The name is taken: by our own Job, of which the answer or the event has not come, or by somebody else's.
+    async fn look_at_job(&self, done: &mut Done) {
+        let Write::Create { slot, .. } = &done.work.write else {
+            return;
+        };
+        match self.server.job(&done.work.key.namespace, &slot.name).await {
+            Ok(Some(job)) => {
+                let view = JobView::from(job.clone());
+                let (name, uid) = (done.work.subject.name(), done.work.subject.uid());
+                done.outcome = match view.ownership(name, uid) {
+                    Ownership::Foreign => Outcome::Taken {
+                        detail: taken(&done.work.key, &view),
+                    },
+                    Ownership::Older | Ownership::Own => Outcome::Done,
+                };
+                done.job = Some(job);
+            }
+            Ok(None) => done.outcome = Outcome::Stale,
+            Err(answer) => done.outcome = classify_create(&answer),
+        }
+    }
+
+    async fn delete(&self, done: &mut Done) {
+        let Write::Delete { name, uid, .. } = &done.work.write else {
+            return;
+        };
+        match self.server.delete_job(&done.work.key.namespace, name, uid).await {
+            Ok(job) => {
+                done.lost = job.is_none();
+                done.job = job;
+                done.outcome = Outcome::Done;
+            }
+            Err(answer) => {
+                // 404: gone. 409: another Job has the name. In both cases the one examined is no more.
+                done.lost = matches!(answer.code, 404 | 409);
+                done.outcome = classify_delete(&answer);
+            }
+        }
+    }
+
+    async fn restore_hash(&self, done: &mut Done) {
+        let Write::RestoreHash { hash, resource_version } = &done.work.write else {
+            return;
+        };
+        let key = &done.work.key;
+        match self
+            .server
+            .restore_hash(&key.namespace, &key.name, hash, resource_version)
+            .await
+        {
+            Ok(daemon_job) => {
+                done.subject = Some(Arc::new(Subject::new(daemon_job)));
+                done.outcome = Outcome::Done;
+            }
+            Err(answer) if answer.code == 409 => done.outcome = Outcome::Stale,
+            Err(answer) => done.outcome = passing(&done.work.write, &answer),
+        }
+    }
+}
+
+/// A read that failed holds its write up as a failed write would.
+fn passing(write: &Write, answer: &Answer) -> Outcome {
+    let passing = Answer {
+        code: 0,
+        ..answer.clone()
+    };
+    match write {
+        Write::Create { .. } | Write::RestoreHash { .. } => classify_create(&passing),
+        Write::Delete { .. } => classify_delete(&passing),
+    }
+}
+
+fn taken(key: &Key, job: &JobView) -> String {
+    let owner = job
+        .owner
+        .as_ref()
+        .map_or_else(String::new, |owner| format!(" of DaemonJob {}", owner.name));
+    format!(
+        "Job {name}{owner} is not recognisable as ours; to free the name: kubectl delete job {name} -n {namespace}",
+        name = job.name,
+        namespace = key.namespace
+    )
+}

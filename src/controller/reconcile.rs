@@ -1,0 +1,502 @@
+//! The loop: one task that owns what is known, plans what is dirty and keeps a bounded number of writes on their way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemonjob_core::observed::Listed;
+use daemonjob_core::plan::{
+    Action, Answer, Observed, Outcome, Plan, Slot, Subject, absorb, check, classify_create, plan, slots, status_patch,
+};
+use kube::Client;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::api::Server;
+use super::error::ControllerError;
+use super::execute::{Done, Executor, Work, Write};
+use super::observe::{Changes, Index, Key};
+use super::report::{Report, Reported, Reporting};
+use super::schedule::Schedule;
+use super::watch::{self, Seen};
+use crate::clock;
+use crate::lease::Fence;
+use crate::metrics::Metrics;
+
+/// Most Job writes on their way at once. It starts with one and grows by one with each answer.
+const WIDEST: usize = 32;
+/// Watch events taken in before planning goes on.
+const BATCH: usize = 1024;
+/// Pause after a guard did not hold: the cache needs a moment to catch up.
+const STALE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The two connections to the API server: a busy watch must not hold a write up.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    /// For lists and watches.
+    pub watch: Client,
+    /// For writes and the reads that guard them; its retries are off.
+    pub write: Client,
+}
+
+/// Leads until told to stop: lists, watches, plans, executes, reports.
+///
+/// # Errors
+/// Only when a watch ends for good. Whatever the API server answers is planned with.
+pub(crate) async fn lead(
+    clients: &Clients,
+    fence: Fence,
+    metrics: Arc<Metrics>,
+    identity: &str,
+    stop: CancellationToken,
+) -> Result<(), ControllerError> {
+    let (events, seen) = mpsc::channel(BATCH);
+    let mut watches = JoinSet::new();
+    watch::spawn(&clients.watch, &events, &mut watches);
+    drop(events);
+    let server = Server::new(clients.write.clone());
+    let reporting = Reporting::new(clients.write.clone(), server.clone(), fence.clone(), identity);
+    let mut reconciler = Reconciler {
+        index: Index::default(),
+        schedules: BTreeMap::new(),
+        executor: Executor { server, fence },
+        reporting,
+        metrics,
+        writes: JoinSet::new(),
+        reports: JoinSet::new(),
+        window: 1,
+        last: None,
+    };
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = watches.join_next() => match ended {
+            Some(Ok(Err(error))) => Err(error),
+            Some(Ok(Ok(())) | Err(_)) | None => Err(ControllerError::WatchEnded { kind: "the cluster" }),
+        },
+        ended = reconciler.run(seen) => ended,
+    }
+}
+
+struct Reconciler {
+    index: Index,
+    schedules: BTreeMap<Key, Schedule>,
+    executor: Executor,
+    reporting: Reporting,
+    metrics: Arc<Metrics>,
+    writes: JoinSet<Done>,
+    reports: JoinSet<Reported>,
+    window: usize,
+    /// The DaemonJob that was served last: the next turn is another's.
+    last: Option<Key>,
+}
+
+impl Reconciler {
+    async fn run(&mut self, mut seen: Receiver<Seen>) -> Result<(), ControllerError> {
+        loop {
+            let wake = self.plan_what_is_due();
+            self.dispatch();
+            tokio::select! {
+                event = seen.recv() => {
+                    let Some(event) = event else { return Err(ControllerError::WatchEnded { kind: "the cluster" }) };
+                    self.take(event, &mut seen);
+                }
+                Some(done) = self.writes.join_next() => self.done(done)?,
+                Some(reported) = self.reports.join_next() => self.reported(reported)?,
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn take(&mut self, first: Seen, more: &mut Receiver<Seen>) {
+        let rest = std::iter::from_fn(|| more.try_recv().ok()).take(BATCH);
+        for event in std::iter::once(first).chain(rest) {
+            let changes = self.index.take(event);
+            self.mark(changes);
+        }
+    }
+
+    fn mark(&mut self, changes: Changes) {
+        let now = Instant::now();
+        for key in changes.gone {
+            self.schedules.remove(&key);
+            self.metrics.forget(&key.namespace, &key.name);
+        }
+        for key in changes.suspect {
+            if self.index.subject(&key).is_some() {
+                self.schedules
+                    .entry(key)
+                    .or_insert_with(|| Schedule::new(now))
+                    .suspect_since = Some(now);
+            }
+        }
+        for key in changes.dirty {
+            if self.index.subject(&key).is_some() {
+                self.schedules.entry(key).or_insert_with(|| Schedule::new(now)).dirty = true;
+            }
+        }
+    }
+
+    /// Plans every DaemonJob whose time has come, and says when the next one's comes.
+    fn plan_what_is_due(&mut self) -> Option<Instant> {
+        let proof = self.index.listed()?;
+        let (now, clock) = (Instant::now(), clock::now());
+        let due = |schedule: &Schedule| schedule.due(now, clock);
+        let ready = |(key, schedule): (&Key, &Schedule)| due(schedule).filter(|at| *at <= now).map(|_| key.clone());
+        let keys: Vec<Key> = self.schedules.iter().filter_map(ready).collect();
+        for key in keys {
+            self.plan_one(proof, &key);
+        }
+        let later = self
+            .schedules
+            .values()
+            .filter_map(|schedule| schedule.due(now, clock))
+            .min();
+        self.metrics
+            .queued(self.schedules.values().map(|schedule| schedule.queue.len()).sum());
+        later
+    }
+
+    fn plan_one(&mut self, proof: Listed, key: &Key) {
+        let Some(subject) = self.index.subject(key).cloned() else {
+            return;
+        };
+        let Some(schedule) = self.schedules.get_mut(key) else {
+            return;
+        };
+        let (started, now) = (Instant::now(), clock::now());
+        let slots = slots(&subject, self.index.nodes(), &self.index.jobs(key), &schedule.setbacks);
+        let seen = Observed::new(proof, &subject, &slots, schedule.refusal.as_ref(), now);
+        let plan = plan(&seen);
+        debug_assert_eq!(check(&seen, &plan), []);
+        schedule.planned(plan.wake_at, Instant::now(), started.elapsed());
+        self.metrics.planned(&subject, &plan, started.elapsed());
+        debug!(
+            daemonjob.namespace = key.namespace,
+            daemonjob.name = key.name,
+            actions = plan.actions.len(),
+            "planned"
+        );
+        schedule.enqueue(key, &subject, &slots, &plan);
+        self.report(key, &subject, plan);
+    }
+
+    /// Sends the status on its way, unless it is unchanged, another one is, or it is too soon.
+    fn report(&mut self, key: &Key, subject: &Arc<Subject>, plan: Plan) {
+        let Some(schedule) = self.schedules.get_mut(key) else {
+            return;
+        };
+        let Some(patch) = status_patch(subject.status(), &plan.status) else {
+            return;
+        };
+        if schedule.patching {
+            return;
+        }
+        let (now, clock) = (Instant::now(), clock::now());
+        if let Some(setback) = schedule
+            .status_setback
+            .as_ref()
+            .filter(|setback| setback.retry_at > clock)
+        {
+            let at = setback.retry_at;
+            schedule.wake(at);
+            return;
+        }
+        if !plan.urgent && schedule.status_not_before > now {
+            let wait = schedule.status_not_before - now;
+            schedule.wake(clock + wait);
+            return;
+        }
+        schedule.patching = true;
+        let report = Report {
+            key: key.clone(),
+            subject: Arc::clone(subject),
+            patch,
+            events: plan.events,
+        };
+        let reporting = self.reporting.clone();
+        self.reports.spawn(async move { reporting.report(report).await });
+    }
+
+    /// Keeps the window full, one write of each DaemonJob in turn.
+    fn dispatch(&mut self) {
+        while self.writes.len() < self.window {
+            let Some(key) = self.next_key() else { return };
+            self.last = Some(key.clone());
+            let Some(schedule) = self.schedules.get_mut(&key) else {
+                return;
+            };
+            let Some(work) = schedule.queue.pop_front() else { return };
+            match work.write.job() {
+                Some(name) => drop(schedule.in_flight.insert(name.clone())),
+                None => schedule.patching = true,
+            }
+            let (reads, since) = (Arc::clone(&schedule.reads), schedule.suspect_since);
+            let (executor, reporting) = (self.executor.clone(), self.reporting.clone());
+            self.writes.spawn(async move {
+                let done = executor.execute(work, &reads, since).await;
+                if matches!(
+                    (&done.work.write, &done.outcome),
+                    (Write::RestoreHash { .. }, Outcome::Done)
+                ) {
+                    reporting.hash_restored(&done.work.key, &done.work.subject).await;
+                }
+                done
+            });
+        }
+    }
+
+    fn next_key(&self) -> Option<Key> {
+        let waiting = |(key, schedule): (&Key, &Schedule)| (!schedule.queue.is_empty()).then(|| key.clone());
+        let after = self.last.as_ref().and_then(|last| {
+            let range = (std::ops::Bound::Excluded(last.clone()), std::ops::Bound::Unbounded);
+            self.schedules.range(range).find_map(waiting)
+        });
+        after.or_else(|| self.schedules.iter().find_map(waiting))
+    }
+
+    fn done(&mut self, done: Result<Done, JoinError>) -> Result<(), ControllerError> {
+        let done = done.map_err(|source| ControllerError::Panicked { source })?;
+        let Work { key, write, .. } = &done.work;
+        log_outcome(key, write, &done.outcome);
+        self.metrics.wrote(write, &done.outcome);
+        self.slide_window(&done.outcome);
+        self.learn(&done);
+        let Some(schedule) = self.schedules.get_mut(key) else {
+            return Ok(());
+        };
+        schedule.absorb(write, &done.outcome);
+        Ok(())
+    }
+
+    fn slide_window(&mut self, outcome: &Outcome) {
+        self.window = match outcome {
+            Outcome::Done => (self.window + 1).min(WIDEST),
+            Outcome::Failed { .. } => (self.window / 2).max(1),
+            Outcome::Refused { .. } => 1,
+            Outcome::Stale | Outcome::Taken { .. } => self.window,
+        };
+    }
+
+    /// Takes in what a write learned, as if a watch had brought it.
+    fn learn(&mut self, done: &Done) {
+        let mut changes = Changes::default();
+        if let Some(subject) = &done.subject {
+            self.index.upsert_daemon_job(Arc::clone(subject), &mut changes);
+            if let Some(schedule) = self.schedules.get_mut(&done.work.key) {
+                // The read answers the suspicion that it was taken for; a later one has a later time.
+                schedule.suspect_since = schedule.suspect_since.filter(|since| Some(*since) > done.verified);
+            }
+        }
+        if let Some(job) = &done.job {
+            self.index.upsert_job(job.clone(), &mut changes);
+        }
+        if let (true, Write::Delete { name, uid, .. }) = (done.lost, &done.work.write) {
+            self.index
+                .forget_job(&done.work.key, name, |job| job.uid == *uid, &mut changes);
+        }
+        self.mark(changes);
+    }
+
+    fn reported(&mut self, reported: Result<Reported, JoinError>) -> Result<(), ControllerError> {
+        let Reported { key, pause, answer } = reported.map_err(|source| ControllerError::Panicked { source })?;
+        self.metrics.reported(answer.is_ok());
+        if let Some(schedule) = self.schedules.get_mut(&key) {
+            schedule.reported(pause, answer.as_ref().err());
+        }
+        match answer {
+            Ok(subject) => {
+                let mut changes = Changes::default();
+                self.index.upsert_daemon_job(subject, &mut changes);
+                self.mark(changes);
+            }
+            Err(answer) if matches!(answer.code, 404 | 409) => {
+                debug!(?key, "the status was planned on an older object")
+            }
+            Err(answer) => warn!(
+                daemonjob.namespace = key.namespace,
+                daemonjob.name = key.name,
+                error = answer.message,
+                "the status was not written"
+            ),
+        }
+        Ok(())
+    }
+}
+
+impl Schedule {
+    /// The writes of a plan replace those of the last one that have not been sent.
+    fn enqueue(&mut self, key: &Key, subject: &Arc<Subject>, slots: &[Slot], plan: &Plan) {
+        self.queue.clear();
+        for action in &plan.actions {
+            let write = match action {
+                Action::Create { slot, guard } => {
+                    let Some(slot) = slots.get(*slot) else { continue };
+                    Write::Create {
+                        slot: slot.clone(),
+                        guard: guard.clone(),
+                    }
+                }
+                Action::Delete { name, uid, why, guard } => Write::Delete {
+                    name: name.clone(),
+                    uid: uid.clone(),
+                    why: *why,
+                    guard: guard.clone(),
+                },
+                Action::RestoreHash { hash, resource_version } => {
+                    if self.patching || !self.may_restore() {
+                        continue;
+                    }
+                    Write::RestoreHash {
+                        hash: hash.clone(),
+                        resource_version: resource_version.clone(),
+                    }
+                }
+            };
+            if write.job().is_none_or(|name| !self.in_flight.contains(name)) {
+                self.queue.push_back(Work {
+                    key: key.clone(),
+                    subject: Arc::clone(subject),
+                    write,
+                });
+            }
+        }
+    }
+
+    /// Against another writer that keeps changing the annotation, each restoration waits longer than the last.
+    fn may_restore(&mut self) -> bool {
+        let Some(at) = self.restoring.as_ref().map(|setback| setback.retry_at) else {
+            return true;
+        };
+        let due = at <= clock::now();
+        if !due {
+            self.wake(at);
+        }
+        due
+    }
+
+    fn absorb(&mut self, write: &Write, outcome: &Outcome) {
+        let (now, jitter) = (clock::now(), clock::jitter());
+        self.dirty = true;
+        if matches!(outcome, Outcome::Stale) {
+            self.pause(Instant::now(), STALE_PAUSE);
+        }
+        let Some(name) = write.job() else {
+            self.patching = false;
+            // A restoration counts as a setback even where it succeeded: the next one must not follow at once.
+            let again = Outcome::Failed {
+                because: daemonjob_core::reason::Reason::TemplateHashRestored.into(),
+                retry_after: None,
+            };
+            self.restoring = absorb(self.restoring.as_ref(), None, &again, now, jitter).0;
+            return;
+        };
+        self.in_flight.remove(name);
+        let (setback, refusal) = absorb(self.setbacks.get(name), self.refusal.as_ref(), outcome, now, jitter);
+        // Only a create says anything about whether creates are refused.
+        if matches!(write, Write::Create { .. }) {
+            self.refusal = refusal;
+        }
+        match setback {
+            Some(setback) => drop(self.setbacks.insert(name.clone(), setback)),
+            None => drop(self.setbacks.remove(name)),
+        }
+    }
+
+    fn reported(&mut self, pause: Duration, refused: Option<&Answer>) {
+        self.patching = false;
+        self.dirty = true;
+        self.status_not_before = Instant::now() + pause;
+        let Some(answer) = refused else {
+            self.status_setback = None;
+            return;
+        };
+        let outcome = if answer.code == 409 {
+            Outcome::Stale
+        } else {
+            classify_create(&Answer {
+                code: 0,
+                ..answer.clone()
+            })
+        };
+        self.status_setback = absorb(
+            self.status_setback.as_ref(),
+            None,
+            &outcome,
+            clock::now(),
+            clock::jitter(),
+        )
+        .0;
+        if answer.code == 409 {
+            self.pause(Instant::now(), STALE_PAUSE);
+        }
+    }
+}
+
+fn log_outcome(key: &Key, write: &Write, outcome: &Outcome) {
+    let (verb, why) = match write {
+        Write::Create { .. } => ("create", "Starting"),
+        Write::Delete { why, .. } => ("delete", why.reason().as_str()),
+        Write::RestoreHash { .. } => ("restore", "TemplateHashRestored"),
+    };
+    let job = write.job().map(tracing::field::display);
+    let (namespace, name) = (&key.namespace, &key.name);
+    match outcome {
+        Outcome::Done => {
+            info!(
+                daemonjob.namespace = namespace,
+                daemonjob.name = name,
+                job,
+                verb,
+                reason = why,
+                "done"
+            );
+        }
+        Outcome::Stale => {
+            debug!(
+                daemonjob.namespace = namespace,
+                daemonjob.name = name,
+                job,
+                verb,
+                reason = why,
+                "looking again"
+            );
+        }
+        Outcome::Failed { because, .. } => warn!(
+            daemonjob.namespace = namespace,
+            daemonjob.name = name,
+            job,
+            verb,
+            reason = because.reason.as_str(),
+            error = because.detail,
+            "failed"
+        ),
+        Outcome::Refused { reason, message } => error!(
+            daemonjob.namespace = namespace,
+            daemonjob.name = name,
+            job,
+            verb,
+            reason = reason.as_str(),
+            error = message,
+            "refused"
+        ),
+        Outcome::Taken { detail } => warn!(
+            daemonjob.namespace = namespace,
+            daemonjob.name = name,
+            job,
+            verb,
+            reason = "NameConflict",
+            error = detail,
+            "the name is taken"
+        ),
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

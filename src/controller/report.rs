@@ -1,0 +1,168 @@
+//! Writes statuses, and after them the Events that they bring.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemonjob_core::names::{API_VERSION, JobName, KIND, MANAGER};
+use daemonjob_core::plan::{About, Answer, EventDraft, Subject};
+use daemonjob_core::reason::Reason;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use serde_json::Value;
+use tracing::{debug, warn};
+
+use super::api::{CALL_TIMEOUT, Server};
+use super::observe::Key;
+use crate::lease::Fence;
+
+/// Status bytes a second that one DaemonJob may write: every write stores the whole object.
+const BYTES_PER_SECOND: usize = 20_000;
+/// Shortest time between two statuses of one DaemonJob, but for changes of a condition.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest note of an Event: the API takes 1,024 bytes.
+const NOTE_MAX: usize = 1000;
+
+/// A status to be written.
+pub(super) struct Report {
+    pub(super) key: Key,
+    pub(super) subject: Arc<Subject>,
+    pub(super) patch: Value,
+    pub(super) events: Vec<EventDraft>,
+}
+
+/// What a status met.
+pub(super) struct Reported {
+    pub(super) key: Key,
+    /// How long to wait with the next.
+    pub(super) pause: Duration,
+    /// The DaemonJob as the server has it now.
+    pub(super) answer: Result<Arc<Subject>, Answer>,
+}
+
+/// Writes statuses and Events.
+#[derive(Clone)]
+pub(super) struct Reporting {
+    server: Server,
+    fence: Fence,
+    recorder: Recorder,
+}
+
+impl Reporting {
+    pub(super) fn new(client: Client, server: Server, fence: Fence, identity: &str) -> Self {
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: Some(identity.to_owned()),
+        };
+        Self {
+            server,
+            fence,
+            recorder: Recorder::new(client, reporter),
+        }
+    }
+
+    /// Writes one status; its Events follow only if it was stored.
+    pub(super) async fn report(&self, report: Report) -> Reported {
+        let Report {
+            key,
+            subject,
+            patch,
+            events,
+        } = report;
+        let pause = pause_after(patch.to_string().len());
+        if !self.fence.holds() {
+            let answer = Answer {
+                message: "no longer the leader".to_owned(),
+                ..Answer::default()
+            };
+            return Reported {
+                key,
+                pause,
+                answer: Err(answer),
+            };
+        }
+        let written = self
+            .server
+            .write_status(&key.namespace, &key.name, subject.resource_version(), &patch)
+            .await;
+        let answer = match written {
+            Ok(daemon_job) => {
+                self.publish(&key, &subject, &events).await;
+                Ok(Arc::new(Subject::new(daemon_job)))
+            }
+            Err(answer) => Err(answer),
+        };
+        Reported { key, pause, answer }
+    }
+
+    /// The hash annotation was missing or wrong; it is told where it was mended.
+    pub(super) async fn hash_restored(&self, key: &Key, subject: &Subject) {
+        let note = "the annotation daemon.justk8s.com/template-hash was missing or wrong and has been restored; \
+                    was the object written past the webhook?";
+        let draft = EventDraft {
+            warning: true,
+            reason: Reason::TemplateHashRestored,
+            note: note.to_owned(),
+            about: None,
+        };
+        self.publish(key, subject, &[draft]).await;
+    }
+
+    async fn publish(&self, key: &Key, subject: &Subject, events: &[EventDraft]) {
+        let regarding = ObjectReference {
+            api_version: Some(API_VERSION.to_owned()),
+            kind: Some(KIND.to_owned()),
+            namespace: Some(key.namespace.clone()),
+            name: Some(key.name.clone()),
+            uid: Some(subject.uid().to_string()),
+            ..ObjectReference::default()
+        };
+        for draft in events {
+            let event = event_of(draft, key);
+            match tokio::time::timeout(CALL_TIMEOUT, self.recorder.publish(&event, &regarding)).await {
+                Ok(Ok(())) => debug!(reason = draft.reason.as_str(), "event"),
+                // An Event is news, not state: what it says stands in the status.
+                Ok(Err(error)) => warn!(%error, "an Event was not stored"),
+                Err(_) => warn!("an Event was not stored in time"),
+            }
+        }
+    }
+}
+
+fn event_of(draft: &EventDraft, key: &Key) -> Event {
+    let job = |name: &JobName| ObjectReference {
+        api_version: Some("batch/v1".to_owned()),
+        kind: Some("Job".to_owned()),
+        namespace: Some(key.namespace.clone()),
+        name: Some(name.to_string()),
+        ..ObjectReference::default()
+    };
+    Event {
+        type_: if draft.warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: draft.reason.as_str().to_owned(),
+        note: Some(draft.note.chars().take(NOTE_MAX).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: draft.about.as_ref().map(|About::Job(name)| job(name)),
+    }
+}
+
+fn pause_after(bytes: usize) -> Duration {
+    let millis = bytes.saturating_mul(1000) / BYTES_PER_SECOND;
+    SHORTEST_PAUSE.max(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_statuses_are_written_less_often() {
+        assert_eq!(pause_after(100), Duration::from_secs(1));
+        assert_eq!(pause_after(55_000), Duration::from_millis(2750));
+    }
+}

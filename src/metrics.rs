@@ -1,0 +1,293 @@
+//! What is counted. Names that controller-runtime has are its names, so that existing dashboards work.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use daemonjob_core::plan::{Outcome, Plan, Subject};
+use daemonjob_webhook::{Observer, Reviewed};
+use jiff::Timestamp;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::controller::Write;
+
+/// Labels of one reconcile.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reconcile {
+    controller: &'static str,
+    result: &'static str,
+}
+
+/// Label of the one controller.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Named {
+    name: &'static str,
+}
+
+/// Labels of the nodes of a DaemonJob.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Nodes {
+    namespace: String,
+    daemonjob: String,
+    state: &'static str,
+}
+
+/// Labels of a write to a Job.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct JobWrite {
+    verb: &'static str,
+    reason: &'static str,
+    result: &'static str,
+}
+
+/// Labels of a review.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Review {
+    webhook: &'static str,
+    outcome: &'static str,
+}
+
+/// Label of a certificate.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Certificate {
+    certificate: &'static str,
+}
+
+/// Everything that is counted.
+pub(crate) struct Metrics {
+    registry: Registry,
+    reconciles: Family<Reconcile, Counter>,
+    reconcile_time: Histogram,
+    queue: Family<Named, Gauge>,
+    leader: Family<Named, Gauge>,
+    nodes: Family<Nodes, Gauge>,
+    writes: Family<JobWrite, Counter>,
+    reviews: Family<Review, Counter>,
+    review_time: Family<Review, Histogram, fn() -> Histogram>,
+    connections_refused: Counter,
+    certificate_expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
+}
+
+const CONTROLLER: &str = "daemonjob";
+const STATES: [&str; 6] = ["active", "failed", "outdated", "skipped", "succeeded", "waiting"];
+
+fn seconds() -> Histogram {
+    // 0.1 ms to 13 s.
+    Histogram::new(exponential_buckets(0.0001, 2.5, 14))
+}
+
+impl Metrics {
+    /// All at zero.
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            reconciles: Family::default(),
+            reconcile_time: seconds(),
+            queue: Family::default(),
+            leader: Family::default(),
+            nodes: Family::default(),
+            writes: Family::default(),
+            reviews: Family::default(),
+            review_time: Family::new_with_constructor(seconds),
+            connections_refused: Counter::default(),
+            certificate_expiry: Family::default(),
+        };
+        metrics.register();
+        metrics.lead(false);
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "controller_runtime_reconcile",
+            "Plans made and statuses written, by result",
+            self.reconciles.clone(),
+        );
+        registry.register(
+            "controller_runtime_reconcile_time_seconds",
+            "Time that a plan takes",
+            self.reconcile_time.clone(),
+        );
+        registry.register("workqueue_depth", "Writes planned and not sent", self.queue.clone());
+        registry.register(
+            "leader_election_master_status",
+            "1 if this replica leads",
+            self.leader.clone(),
+        );
+        registry.register("daemonjob_nodes", "Nodes of a DaemonJob by state", self.nodes.clone());
+        registry.register(
+            "daemonjob_job_writes",
+            "Writes to Jobs and hash annotations, by reason and result",
+            self.writes.clone(),
+        );
+        registry.register(
+            "controller_runtime_webhook_requests",
+            "Admission reviews by webhook and outcome",
+            self.reviews.clone(),
+        );
+        registry.register(
+            "controller_runtime_webhook_latency_seconds",
+            "Time that an admission review takes",
+            self.review_time.clone(),
+        );
+        registry.register(
+            "daemonjob_webhook_connections_refused",
+            "Connections that the webhook did not take up",
+            self.connections_refused.clone(),
+        );
+        registry.register(
+            "daemonjob_certificate_expiry_timestamp_seconds",
+            "End of a certificate's validity",
+            self.certificate_expiry.clone(),
+        );
+    }
+
+    /// In the text format of OpenMetrics.
+    pub(crate) fn render(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry).expect("writing to a String cannot fail");
+        page
+    }
+
+    /// This replica leads, or no longer does.
+    pub(crate) fn lead(&self, leads: bool) {
+        self.leader
+            .get_or_create(&Named { name: CONTROLLER })
+            .set(i64::from(leads));
+    }
+
+    /// A plan was made.
+    pub(crate) fn planned(&self, subject: &Subject, plan: &Plan, took: Duration) {
+        self.reconciles
+            .get_or_create(&Reconcile {
+                controller: CONTROLLER,
+                result: "success",
+            })
+            .inc();
+        self.reconcile_time.observe(took.as_secs_f64());
+        let status = &plan.status;
+        let counts = [
+            status.active,
+            status.failed,
+            status.outdated,
+            status.skipped,
+            status.succeeded,
+            status.waiting,
+        ];
+        for (state, count) in STATES.into_iter().zip(counts) {
+            self.nodes
+                .get_or_create(&nodes(subject.namespace(), subject.name(), state))
+                .set(count);
+        }
+    }
+
+    /// A DaemonJob is gone: so are its series.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        for state in STATES {
+            self.nodes.remove(&nodes(namespace, name, state));
+        }
+    }
+
+    /// So many writes are planned and not sent.
+    pub(crate) fn queued(&self, writes: usize) {
+        self.queue
+            .get_or_create(&Named { name: CONTROLLER })
+            .set(i64::try_from(writes).unwrap_or(i64::MAX));
+    }
+
+    /// A write was answered.
+    pub(crate) fn wrote(&self, write: &Write, outcome: &Outcome) {
+        let (verb, reason) = match write {
+            Write::Create { .. } => ("create", "Starting"),
+            Write::Delete { why, .. } => ("delete", why.reason().as_str()),
+            Write::RestoreHash { .. } => ("patch", "TemplateHashRestored"),
+        };
+        let (reason, result) = match outcome {
+            Outcome::Done => (reason, "success"),
+            Outcome::Failed { because, .. } => (because.reason.as_str(), "error"),
+            Outcome::Refused { reason, .. } => (reason.as_str(), "refused"),
+            Outcome::Stale => (reason, "stale"),
+            Outcome::Taken { .. } => ("NameConflict", "conflict"),
+        };
+        self.writes.get_or_create(&JobWrite { verb, reason, result }).inc();
+    }
+
+    /// A status was written, or not.
+    pub(crate) fn reported(&self, written: bool) {
+        let result = if written { "status_written" } else { "status_error" };
+        self.reconciles
+            .get_or_create(&Reconcile {
+                controller: CONTROLLER,
+                result,
+            })
+            .inc();
+    }
+
+    /// A certificate ends then.
+    pub(crate) fn certificate_ends(&self, certificate: &'static str, at: Timestamp) {
+        let seconds = at.as_duration().as_secs_f64();
+        self.certificate_expiry
+            .get_or_create(&Certificate { certificate })
+            .set(seconds);
+    }
+}
+
+fn nodes(namespace: &str, name: &str, state: &'static str) -> Nodes {
+    Nodes {
+        namespace: namespace.to_owned(),
+        daemonjob: name.to_owned(),
+        state,
+    }
+}
+
+impl Observer for Metrics {
+    fn reviewed(&self, review: &Reviewed) {
+        let labels = Review {
+            webhook: review.endpoint.as_str(),
+            outcome: review.outcome.as_str(),
+        };
+        self.reviews.get_or_create(&labels).inc();
+        self.review_time
+            .get_or_create(&labels)
+            .observe(review.duration.as_secs_f64());
+    }
+
+    fn connection_refused(&self) {
+        self.connections_refused.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_of_a_daemonjob_go_with_it() {
+        let metrics = Metrics::new();
+        metrics.nodes.get_or_create(&nodes("ns", "dj", "active")).set(3);
+        assert!(
+            metrics
+                .render()
+                .contains(r#"daemonjob_nodes{namespace="ns",daemonjob="dj",state="active"} 3"#)
+        );
+        metrics.forget("ns", "dj");
+        assert!(!metrics.render().contains("\"dj\""));
+    }
+
+    #[test]
+    fn dashboards_of_controller_runtime_find_their_names() {
+        let page = Metrics::new().render();
+        for name in [
+            "leader_election_master_status",
+            "controller_runtime_reconcile_time_seconds",
+            "workqueue_depth",
+        ] {
+            assert!(page.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Starts every part and awaits every part: the first that ends early ends the process, and none dies unseen.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use daemonjob_certs::{MountedPair, Resolver};
+use daemonjob_webhook::TlsVersion;
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::admin::{self, Readiness};
+use crate::certificates::Keeper;
+use crate::config::{CertsMode, MinTls, RunArgs};
+use crate::controller::{self, Clients};
+use crate::lease::{Elector, Fence};
+use crate::metrics::Metrics;
+
+/// A part of the process: its name and how it ended.
+type Ended = (&'static str, anyhow::Result<()>);
+
+/// How the process ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Everything was finished.
+    Finished,
+    /// A second signal came before everything was finished.
+    Interrupted,
+}
+
+/// Runs the process until a signal, or until a part of it ends.
+///
+/// # Errors
+/// The first part that could not start or ended early.
+pub(crate) async fn run(args: RunArgs) -> anyhow::Result<End> {
+    let stop = CancellationToken::new();
+    let mut parts = JoinSet::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let started = start(args, &mut parts, &stop);
+    tokio::select! {
+        started = started => started?,
+        _ = terminate.recv() => return Ok(End::Interrupted),
+        _ = interrupt.recv() => return Ok(End::Interrupted),
+    }
+    let first = tokio::select! {
+        ended = parts.join_next() => ended,
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    if first.is_none() {
+        info!("stopping; a second signal stops at once");
+    }
+    stop.cancel();
+    let rest = async {
+        let mut ended = first.map(|ended| early(&ended)).transpose();
+        while let Some(part) = parts.join_next().await {
+            let part = part
+                .context("a part of the process panicked")
+                .and_then(|(_, ended)| ended);
+            ended = ended.and_then(|_| part.map(Some));
+        }
+        ended
+    };
+    tokio::select! {
+        ended = rest => ended.map(|_| End::Finished),
+        _ = terminate.recv() => Ok(End::Interrupted),
+        _ = interrupt.recv() => Ok(End::Interrupted),
+    }
+}
+
+/// No part may end before it is told to.
+fn early(ended: &Result<Ended, tokio::task::JoinError>) -> anyhow::Result<()> {
+    match ended {
+        Ok((part, Ok(()))) => anyhow::bail!("the {part} ended by itself"),
+        Ok((part, Err(error))) => anyhow::bail!("the {part} failed: {error:#}"),
+        Err(error) => anyhow::bail!("a part of the process panicked: {error}"),
+    }
+}
+
+async fn start(args: RunArgs, parts: &mut JoinSet<Ended>, stop: &CancellationToken) -> anyhow::Result<()> {
+    let config = cluster(args.kubeconfig.as_ref()).await?;
+    let url = config.cluster_url.to_string();
+    let clients = Clients {
+        watch: Client::try_from(config.clone())?,
+        write: Client::try_from(config)?,
+    };
+    let metrics = Arc::new(Metrics::new());
+    let readiness = Readiness::default();
+    // Ports first: a port in use should be told before anything touches the cluster.
+    let listener = admin::bind(args.admin_address).await?;
+    let page = Arc::clone(&metrics);
+    let (ready, until) = (readiness.clone(), stop.clone());
+    parts.spawn(async move {
+        (
+            "server of health and metrics",
+            admin::serve(listener, page, ready, until).await.map_err(Into::into),
+        )
+    });
+    if args.webhook {
+        start_webhook(&args, &clients.write, &metrics, &readiness, parts, stop).await?;
+    }
+    if args.controller {
+        controller::preflight(&clients.write, &url).await?;
+        start_controller(&args, clients, &metrics, parts, stop);
+    }
+    if !args.webhook {
+        readiness.set(true);
+    }
+    info!(
+        webhook = args.webhook,
+        controller = args.controller,
+        cluster = url,
+        "started"
+    );
+    Ok(())
+}
+
+/// The cluster to work in, with the client's own retries off: each would repeat a write that is planned anew anyway.
+async fn cluster(kubeconfig: Option<&PathBuf>) -> anyhow::Result<kube::Config> {
+    let mut config = match kubeconfig {
+        Some(file) => {
+            let read = Kubeconfig::read_from(file)
+                .with_context(|| format!("cannot read the kubeconfig {}", file.display()))?;
+            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("the kubeconfig {} names no usable cluster", file.display()))?
+        }
+        None => kube::Config::infer()
+            .await
+            .context("no cluster found: not running in one, and no kubeconfig (give one with --kubeconfig)")?,
+    };
+    config.default_retry = false;
+    Ok(config)
+}
+
+async fn start_webhook(
+    args: &RunArgs,
+    client: &Client,
+    metrics: &Arc<Metrics>,
+    readiness: &Readiness,
+    parts: &mut JoinSet<Ended>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let settings = daemonjob_webhook::Settings {
+        address: args.webhook_address,
+        min_tls: match args.tls_min_version {
+            MinTls::V1_2 => TlsVersion::V1_2,
+            MinTls::V1_3 => TlsVersion::V1_3,
+        },
+        drain: args.drain(),
+    };
+    let observer: Arc<dyn daemonjob_webhook::Observer> = Arc::<Metrics>::clone(metrics);
+    let bound = daemonjob_webhook::bind(settings, observer).await?;
+    let resolver = Arc::new(Resolver::new());
+    let serving: Arc<Resolver> = Arc::clone(&resolver);
+    let until = stop.clone();
+    parts.spawn(async move { ("webhook", bound.serve(serving, until).await.map_err(Into::into)) });
+
+    let keeper = Keeper {
+        resolver: Arc::clone(&resolver),
+        readiness: readiness.clone(),
+        metrics: Arc::clone(metrics),
+    };
+    let (args, client, until) = (args.clone(), client.clone(), stop.clone());
+    parts.spawn(async move {
+        match (args.certs_mode, args.certs_dir.clone()) {
+            (CertsMode::CertManager | CertsMode::ExistingSecret, Some(folder)) => {
+                keeper.keep_mounted(MountedPair::new(folder, resolver), until).await;
+            }
+            (CertsMode::CertManager | CertsMode::ExistingSecret | CertsMode::Own, _) => {
+                keeper.keep_own(client, &args, until).await;
+            }
+        }
+        ("keeper of the certificate", Ok(()))
+    });
+    Ok(())
+}
+
+fn start_controller(
+    args: &RunArgs,
+    clients: Clients,
+    metrics: &Arc<Metrics>,
+    parts: &mut JoinSet<Ended>,
+    stop: &CancellationToken,
+) {
+    let identity = args.identity.clone().unwrap_or_else(default_identity);
+    let (elector, fence, leading) = Elector::new(clients.write.clone(), &args.namespace, &args.lease_name, &identity);
+    let until = stop.clone();
+    parts.spawn(async move {
+        elector.run(until).await;
+        ("leader election", Ok(()))
+    });
+    let (metrics, until) = (Arc::clone(metrics), stop.clone());
+    parts.spawn(async move {
+        (
+            "controller",
+            follow_lead(clients, fence, leading, metrics, identity, until).await,
+        )
+    });
+}
+
+/// Leads whenever this replica has the Lease.
+async fn follow_lead(
+    clients: Clients,
+    fence: Fence,
+    mut leading: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+    identity: String,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            won = leading.wait_for(|leads| *leads) => if won.is_err() { return Ok(()) },
+        }
+        metrics.lead(true);
+        let term = stop.child_token();
+        let led = tokio::select! {
+            led = controller::lead(&clients, fence.clone(), Arc::clone(&metrics), &identity, term.clone()) => led,
+            _ = leading.wait_for(|leads| !*leads) => Ok(()),
+        };
+        metrics.lead(false);
+        led?;
+    }
+}
+
+fn default_identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".to_owned());
+    format!("{}_{}", host.trim(), std::process::id())
+}

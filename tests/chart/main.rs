@@ -1,0 +1,12 @@
+//! Ring 4: the chart, rendered by a real helm and read back as objects.
+//!
+//! `server` asks a real API server what only it can tell; nothing else here needs a cluster.
+
+mod admission;
+mod examples;
+mod modes;
+mod pod;
+mod rbac;
+mod render;
+mod server;
+mod values;

@@ -1,0 +1,40 @@
+//! A real control plane on loopback, for the demo and the tests: etcd, kube-apiserver, kube-controller-manager,
+//! kube-scheduler and nodes that kwok plays.
+//!
+//! [`Tools`] builds the programs from pinned Go modules, once per machine and user.
+//! [`Cluster`] starts them through kwokctl and deletes everything when it is dropped,
+//! also when its process panics, is interrupted or is killed.
+//! All calls block: use `spawn_blocking` or a thread of its own in asynchronous code.
+//!
+//! It never speaks to a cluster that it did not start, and it knows nothing of DaemonJobs.
+
+mod builder;
+mod cluster;
+mod command;
+mod component;
+mod environment;
+mod golang;
+mod launch;
+mod node;
+mod ports;
+mod process;
+mod program;
+mod reaper;
+mod registry;
+mod tools;
+mod wait;
+
+pub use cluster::Cluster;
+pub use command::Output;
+pub use component::Component;
+pub use launch::{ExtraArg, Options};
+pub use node::Node;
+pub use program::Program;
+pub use registry::{Entry, State, default_workdir, list, remove};
+pub use tools::Tools;
+pub use wait::until;
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,145 @@
+//! Deadlines on a connection, by what it is doing.
+//!
+//! hyper's own header timeout also runs while a connection is idle. API servers keep idle connections for 90 s
+//! and repeat no review whose connection closes under it, so a short timeout there makes applies fail.
+//! Here the short one starts with the first byte of a request.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Longer than the 90 s for which API servers keep a connection: the client closes first.
+const IDLE_MAX: Duration = Duration::from_secs(120);
+/// From the first byte of a request to the end of its head.
+const HEAD_MAX: Duration = Duration::from_secs(3);
+/// From a request's head to its answer. Waiting for room and for the body have their own limits, which are shorter;
+/// this one ends what they do not see. No API server waits longer.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// A request is being answered.
+    Answering,
+    /// A request has begun; its head is not complete.
+    Head,
+    /// Between requests.
+    Idle,
+}
+
+impl Phase {
+    fn limit(self) -> Duration {
+        match self {
+            Self::Answering => ANSWER_MAX,
+            Self::Head => HEAD_MAX,
+            Self::Idle => IDLE_MAX,
+        }
+    }
+}
+
+/// What a connection is doing, told by its service and seen by its socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace(Arc<Mutex<(Phase, Instant)>>);
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new((Phase::Idle, Instant::now()))))
+    }
+
+    /// A request's head is complete.
+    pub(crate) fn request(&self) {
+        self.enter(Phase::Answering);
+    }
+
+    /// Its answer is made.
+    pub(crate) fn answered(&self) {
+        self.enter(Phase::Idle);
+    }
+
+    fn bytes_arrived(&self) {
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn enter(&self, phase: Phase) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (phase, Instant::now());
+    }
+
+    fn deadline(&self) -> Instant {
+        let (phase, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since + phase.limit()
+    }
+}
+
+/// A socket that fails once its connection is past its deadline.
+pub(crate) struct Paced<T> {
+    inner: T,
+    pace: Pace,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<T> Paced<T> {
+    pub(crate) fn new(inner: T, pace: Pace) -> Self {
+        let alarm = Box::pin(sleep_until(pace.deadline()));
+        Self { inner, pace, alarm }
+    }
+
+    /// Also leaves word to be woken at the deadline, so it stands before whatever may wait.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let deadline = self.pace.deadline();
+        if self.alarm.deadline() != deadline {
+            self.alarm.as_mut().reset(deadline);
+        }
+        match self.alarm.as_mut().poll(cx) {
+            Poll::Ready(()) => {
+                let limit = self.pace.phase().limit();
+                Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("nothing for {limit:?}"),
+                ))
+            }
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.pace.bytes_arrived();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

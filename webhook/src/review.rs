@@ -1,0 +1,211 @@
+//! The wire form of an AdmissionReview, `admission.k8s.io/v1` and nothing else.
+//!
+//! Reading has two stages. The envelope is decoded here, and `object` and `oldObject` stay unread text;
+//! skipping them takes no recursion. So an object that cannot be read is still answered with the request's uid.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use axum::body::Bytes;
+use data_encoding::BASE64;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::error::Malformed;
+use crate::verdict::{Status, Verdict};
+
+const API_VERSION: &str = "admission.k8s.io/v1";
+const KIND: &str = "AdmissionReview";
+/// Longest uid that is answered. API servers send 36 characters; an answer repeats whatever it is given.
+const UID_MAX: usize = 128;
+
+/// The request of a review.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request<'a> {
+    pub(crate) uid: String,
+    pub(crate) kind: Map<GroupVersionKind>,
+    pub(crate) resource: Map<GroupVersionResource>,
+    pub(crate) sub_resource: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) operation: Operation,
+    pub(crate) user_info: Map<UserInfo>,
+    #[serde(borrow)]
+    pub(crate) object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) old_object: Option<&'a RawValue>,
+    pub(crate) dry_run: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct GroupVersionKind {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) kind: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct GroupVersionResource {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) resource: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct UserInfo {
+    #[serde(default)]
+    pub(crate) username: String,
+}
+
+/// What the API server was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Operation {
+    /// A connection to a subresource.
+    Connect,
+    /// A new object.
+    Create,
+    /// A deletion.
+    Delete,
+    /// A change.
+    Update,
+}
+
+impl Operation {
+    /// As it stands in a review.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::Create => "CREATE",
+            Self::Delete => "DELETE",
+            Self::Update => "UPDATE",
+        }
+    }
+}
+
+impl TryFrom<String> for Operation {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        [Self::Connect, Self::Create, Self::Delete, Self::Update]
+            .into_iter()
+            .find(|operation| operation.as_str() == text)
+            .ok_or_else(|| "operation must be CONNECT, CREATE, DELETE or UPDATE".to_owned())
+    }
+}
+
+/// A `T` that is written as a JSON object. Derived decoders take a list of the fields' values as well; we do not.
+#[derive(Debug)]
+pub(crate) struct Map<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MapVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for MapVisitor<T> {
+            type Value = Map<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Map)
+            }
+        }
+
+        deserializer.deserialize_map(MapVisitor(PhantomData))
+    }
+}
+
+/// The first stage: which review is this?
+pub(crate) fn parse(body: &[u8]) -> Result<Request<'_>, Malformed> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Envelope<'a> {
+        api_version: String,
+        kind: String,
+        // Unread: of another version, the request has another shape, and the answer should name the version.
+        #[serde(borrow)]
+        request: &'a RawValue,
+    }
+
+    let text = std::str::from_utf8(body).map_err(|_| Malformed::Utf8)?;
+    let Map(envelope) = serde_json::from_str::<Map<Envelope<'_>>>(text).map_err(Malformed::Json)?;
+    if envelope.api_version != API_VERSION || envelope.kind != KIND {
+        return Err(Malformed::Kind {
+            api_version: envelope.api_version,
+            kind: envelope.kind,
+        });
+    }
+    let Map(request) = serde_json::from_str::<Map<Request<'_>>>(envelope.request.get()).map_err(Malformed::Json)?;
+    let length = request.uid.len();
+    if length == 0 || length > UID_MAX {
+        return Err(Malformed::Uid { length, max: UID_MAX });
+    }
+    Ok(request)
+}
+
+/// The answer to the request with this uid, as JSON.
+pub(crate) fn answer(uid: &str, verdict: &Verdict) -> Bytes {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Review<'a> {
+        api_version: &'static str,
+        kind: &'static str,
+        response: Response<'a>,
+    }
+
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Response<'a> {
+        uid: &'a str,
+        allowed: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<Status>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        patch: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        patch_type: Option<&'static str>,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        warnings: &'a [String],
+    }
+
+    let mut response = Response {
+        uid,
+        allowed: true,
+        status: None,
+        patch: None,
+        patch_type: None,
+        warnings: &[],
+    };
+    match verdict {
+        Verdict::Allowed { patch, warnings } => {
+            if !patch.is_empty() {
+                response.patch = Some(BASE64.encode(&json(patch)));
+                response.patch_type = Some("JSONPatch");
+            }
+            response.warnings = warnings;
+        }
+        Verdict::Denied(denial) => {
+            response.allowed = false;
+            response.status = Some(denial.status());
+        }
+    }
+    json(&Review {
+        api_version: API_VERSION,
+        kind: KIND,
+        response,
+    })
+    .into()
+}
+
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("strings, booleans and string-keyed maps always have a JSON form")
+}
+
+#[cfg(test)]
+mod tests;

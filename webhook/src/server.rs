@@ -1,0 +1,281 @@
+//! The accept loop, the connections, and their end.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::{CONNECTION, HeaderValue};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::server::ResolvesServerCert;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::observer::Observer;
+use crate::pace::{Pace, Paced};
+use crate::{TlsVersion, WebhookError, http, tls};
+
+/// Open connections. An API server keeps 25 idle ones to a webhook, and there are seldom more than five API servers.
+const CONNECTIONS_MAX: usize = 1024;
+/// Connections in their handshake; beyond it, the one that takes longest has to go.
+/// A flood of half-open connections so costs those that never get anywhere, not the API server.
+const HANDSHAKES_MAX: usize = 1024;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Rest after a failed `accept`: the usual cause, no more file descriptors, does not pass within microseconds.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long answers may take that are under way when the server stops. API servers give up after 5 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// More than any API server sends, with the head's size below.
+const HEADERS_MAX: usize = 100;
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// hyper's buffer per connection, which no budget counts.
+const BUFFER_MAX: usize = 64 << 10;
+
+const _: () = assert!(HEAD_BYTES_MAX < BUFFER_MAX, "a head must fit into the buffer");
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The oldest TLS to speak.
+    pub min_tls: TlsVersion,
+    /// How long to go on answering after the shutdown signal: until no API server has this replica
+    /// among the endpoints any more. 15 s is what the chart allows for.
+    pub drain: Duration,
+}
+
+/// A webhook that owns its port.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    settings: Settings,
+    observer: Arc<dyn Observer>,
+}
+
+/// Takes the port.
+///
+/// # Errors
+/// [`WebhookError::Bind`] if the address cannot be listened on.
+pub async fn bind(settings: Settings, observer: Arc<dyn Observer>) -> Result<Bound, WebhookError> {
+    let failed = |source| WebhookError::Bind {
+        address: settings.address,
+        source,
+    };
+    let listener = TcpListener::bind(settings.address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Bound {
+        listener,
+        address,
+        settings,
+        observer,
+    })
+}
+
+impl Bound {
+    /// The address listened on, with the port that the system chose if the settings left it open.
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`, then for the drain period with `Connection: close`, then finishes what is in flight.
+    /// Dropping the future ends everything at once.
+    ///
+    /// # Errors
+    /// [`WebhookError::Tls`] if TLS cannot be set up. Once it serves, nothing ends it but `shutdown`.
+    pub async fn serve(
+        self,
+        resolver: Arc<dyn ResolvesServerCert>,
+        shutdown: CancellationToken,
+    ) -> Result<(), WebhookError> {
+        let tls = TlsAcceptor::from(tls::config(self.settings.min_tls, resolver)?);
+        let drain = self.settings.drain;
+        let mut server = Server {
+            tls,
+            router: http::router(Arc::clone(&self.observer)),
+            observer: self.observer,
+            closing: shutdown.clone(),
+            stopping: CancellationToken::new(),
+            handshakes: JoinSet::new(),
+            oldest_handshakes: VecDeque::new(),
+            connections: JoinSet::new(),
+            pause: None,
+        };
+        let end = async {
+            shutdown.cancelled().await;
+            tracing::info!(seconds = drain.as_secs(), "webhook drains");
+            sleep(drain).await;
+        };
+        server.run(&self.listener, end).await;
+        drop(self.listener);
+        server.stop().await;
+        Ok(())
+    }
+}
+
+type Connection = TlsStream<TcpStream>;
+
+struct Server {
+    tls: TlsAcceptor,
+    router: Router,
+    observer: Arc<dyn Observer>,
+    /// Each answer closes its connection.
+    closing: CancellationToken,
+    /// No connection takes another request.
+    stopping: CancellationToken,
+    handshakes: JoinSet<Option<Connection>>,
+    oldest_handshakes: VecDeque<AbortHandle>,
+    connections: JoinSet<()>,
+    /// No `accept` before this.
+    pause: Option<Instant>,
+}
+
+impl Server {
+    async fn run(&mut self, listener: &TcpListener, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        loop {
+            let resume = self.pause.unwrap_or_else(Instant::now);
+            tokio::select! {
+                () = &mut end => return,
+                accepted = listener.accept(), if self.pause.is_none() => match accepted {
+                    Ok((stream, _)) => self.greet(stream),
+                    Err(error) => self.rest(&error),
+                },
+                () = sleep_until(resume), if self.pause.is_some() => self.pause = None,
+                Some(greeted) = self.handshakes.join_next() => self.attach(greeted),
+                Some(ended) = self.connections.join_next() => note_panic(ended),
+            }
+        }
+    }
+
+    fn greet(&mut self, stream: TcpStream) {
+        self.oldest_handshakes.retain(|handshake| !handshake.is_finished());
+        if self.oldest_handshakes.len() >= HANDSHAKES_MAX
+            && let Some(oldest) = self.oldest_handshakes.pop_front()
+        {
+            oldest.abort();
+            self.observer.connection_refused();
+        }
+        let handshake = self.handshakes.spawn(shake_hands(self.tls.clone(), stream));
+        self.oldest_handshakes.push_back(handshake);
+    }
+
+    fn attach(&mut self, greeted: Result<Option<Connection>, JoinError>) {
+        let stream = match greeted {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return,
+            Err(error) => return note_panic(Err(error)),
+        };
+        if self.connections.len() >= CONNECTIONS_MAX {
+            tracing::debug!(limit = CONNECTIONS_MAX, "webhook connection refused: too many are open");
+            self.observer.connection_refused();
+            return;
+        }
+        let (closing, stopping) = (self.closing.clone(), self.stopping.clone());
+        self.connections
+            .spawn(converse(stream, self.router.clone(), closing, stopping));
+    }
+
+    fn rest(&mut self, error: &io::Error) {
+        // The client went away while it was in the queue; the next one is not affected.
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+        ) {
+            return;
+        }
+        tracing::warn!(%error, "webhook cannot accept a connection");
+        self.observer.connection_refused();
+        self.pause = Some(Instant::now() + ACCEPT_PAUSE);
+    }
+
+    async fn stop(mut self) {
+        self.handshakes.shutdown().await;
+        self.stopping.cancel();
+        let rest = async {
+            while let Some(ended) = self.connections.join_next().await {
+                note_panic(ended);
+            }
+        };
+        if timeout(STOP_TIMEOUT, rest).await.is_err() {
+            tracing::warn!(
+                connections = self.connections.len(),
+                "webhook stops with reviews unanswered"
+            );
+            self.connections.shutdown().await;
+        }
+    }
+}
+
+/// A panic ends its own connection; the others do not notice.
+fn note_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "webhook connection ended by a panic");
+    }
+}
+
+async fn shake_hands(tls: TlsAcceptor, stream: TcpStream) -> Option<Connection> {
+    // Answers are one small write; waiting for more to send would add 40 ms to each.
+    stream.set_nodelay(true).ok()?;
+    match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "webhook TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("webhook TLS handshake timed out");
+            None
+        }
+    }
+}
+
+async fn converse(stream: Connection, router: Router, closing: CancellationToken, stopping: CancellationToken) {
+    let pace = Pace::new();
+    let socket = TokioIo::new(Paced::new(stream, pace.clone()));
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        pace.request();
+        let (pace, router, closing) = (pace.clone(), router.clone(), closing.clone());
+        async move {
+            let mut response = router.oneshot(request).await?;
+            if closing.is_cancelled() {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            pace.answered();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_MAX)
+        .serve_connection(socket, service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "webhook connection ended");
+    }
+}

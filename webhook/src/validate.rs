@@ -1,0 +1,36 @@
+//! `/validate`: the verdict on a DaemonJob, which is `daemonjob-core`'s.
+
+use daemonjob_core::defaulting::hash_mismatch;
+use daemonjob_core::validation;
+use json_patch::Patch;
+
+use crate::subject::Subject;
+use crate::verdict::{Denial, Verdict, warning};
+
+/// All that is wrong with the object.
+///
+/// An update that leaves the spec alone is checked for its hash only: an object that is older than a rule,
+/// or that got past the webhook, can still be labelled.
+pub(crate) fn validate(subject: &Subject) -> Verdict {
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    if !subject.has_unchanged_spec() {
+        let reading = validation::read(&subject.name, subject.spec());
+        errors = reading.errors;
+        warnings = reading.warnings;
+        if let Some(old) = subject.old_spec() {
+            warnings.extend(validation::change_warnings(old, subject.spec()));
+        }
+    }
+    errors.extend(hash_mismatch(&subject.object));
+    if !errors.is_empty() {
+        return Verdict::Denied(Denial {
+            name: subject.name.clone(),
+            errors,
+        });
+    }
+    Verdict::Allowed {
+        patch: Patch::default(),
+        warnings: warnings.iter().map(|text| warning(text)).collect(),
+    }
+}
