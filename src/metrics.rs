@@ -98,6 +98,7 @@ impl Metrics {
         };
         metrics.register();
         metrics.lead(false);
+        metrics.queued(0);
         metrics
     }
 

@@ -34,6 +34,13 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Our value of [`MANAGED_BY_LABEL`], and the field manager of our writes.
 pub const MANAGER: &str = "daemonjob";
 
+/// The member of the spec that selects nodes.
+pub const INCLUSION: &str = "selector";
+/// The member of the spec that excludes nodes, in the spelling of the API.
+pub const EXCLUSION: &str = "ingoreSelector";
+/// The other name of [`EXCLUSION`].
+pub const EXCLUSION_ALIAS: &str = "ignoreSelector";
+
 /// Longest name of a DaemonJob: it is a label value on the Jobs.
 pub const DAEMONJOB_NAME_MAX: usize = 63;
 /// Longest Job name: Pod names and the host names of Indexed Jobs add up to six characters and must fit into 63.

@@ -3,13 +3,6 @@
 
 use std::collections::BTreeMap;
 
-/// The member of the spec that selects nodes.
-pub const INCLUSION: &str = "selector";
-/// The member of the spec that excludes nodes, in the spelling of the API.
-pub const EXCLUSION: &str = "ingoreSelector";
-/// The other name of [`EXCLUSION`].
-pub const EXCLUSION_ALIAS: &str = "ignoreSelector";
-
 /// Which nodes to run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {

@@ -91,7 +91,11 @@ impl Index {
                 self.upsert_daemon_job(Arc::new(Subject::new(daemon_job)), changes);
             }
             Event::Delete(daemon_job) => self.remove_daemon_job(&key_of(&daemon_job), changes),
-            Event::Init => self.listed_daemon_jobs.clear(),
+            Event::Init => {
+                self.listed_daemon_jobs.clear();
+                // A list is the truth of its time. Versions go back where a store was restored from a backup.
+                self.daemon_jobs.values_mut().for_each(|held| held.version = 0);
+            }
             Event::InitApply(daemon_job) => {
                 let key = self.upsert_daemon_job(Arc::new(Subject::new(daemon_job)), changes);
                 changes.suspect.insert(key.clone());
@@ -140,7 +144,13 @@ impl Index {
                 let (_, view) = job_view(job);
                 self.remove_job(&namespace, &view, changes);
             }
-            Event::Init => self.listed_jobs.clear(),
+            Event::Init => {
+                self.listed_jobs.clear();
+                self.jobs
+                    .values_mut()
+                    .flat_map(BTreeMap::values_mut)
+                    .for_each(|held| held.version = 0);
+            }
             Event::InitApply(job) => {
                 if let Some(listed) = self.upsert_job(job, changes) {
                     self.listed_jobs.insert(listed);
@@ -383,6 +393,22 @@ mod tests {
         take_job(&mut index, Event::Init);
         let changes = take_job(&mut index, Event::InitDone);
         assert!(index.jobs(&key()).is_empty() && changes.suspect.contains(&key()));
+    }
+
+    #[test]
+    fn a_new_list_is_taken_though_its_versions_went_back() {
+        let mut index = with_daemon_job();
+        take_job(&mut index, Event::Apply(job("a", 9, &json!({}))));
+        take_job(&mut index, Event::Init);
+        let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+        assert!(
+            take_job(&mut index, Event::InitApply(job("a", 2, &done)))
+                .dirty
+                .contains(&key())
+        );
+        index.take(Seen::DaemonJob(Box::new(Event::Init)));
+        index.take(Seen::DaemonJob(Box::new(Event::InitApply(daemon_job(1)))));
+        assert_eq!(index.subject(&key()).unwrap().resource_version(), "1");
     }
 
     #[test]

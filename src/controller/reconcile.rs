@@ -30,6 +30,8 @@ use crate::metrics::Metrics;
 const WIDEST: usize = 32;
 /// Watch events taken in before planning goes on.
 const BATCH: usize = 1024;
+/// A hash annotation that stays right for so long is no longer contested.
+const CALM: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 /// Pause after a guard did not hold: the cache needs a moment to catch up.
 const STALE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -367,10 +369,14 @@ impl Schedule {
 
     /// Against another writer that keeps changing the annotation, each restoration waits longer than the last.
     fn may_restore(&mut self) -> bool {
+        let now = clock::now();
         let Some(at) = self.restoring.as_ref().map(|setback| setback.retry_at) else {
             return true;
         };
-        let due = at <= clock::now();
+        if now.duration_since(at) > CALM {
+            self.restoring = None;
+        }
+        let due = at <= now;
         if !due {
             self.wake(at);
         }

@@ -243,7 +243,7 @@ fn condition(type_: &str, is_true: bool, verdict: &Verdict, seen: &Observed<'_>)
         status: status.to_owned(),
         reason: verdict.reason.as_str().to_owned(),
         message,
-        last_transition_time: old.map_or(seen.now, |old| old.last_transition_time),
+        last_transition_time: old.map_or_else(|| seen.second(), |old| old.last_transition_time),
         observed_generation: seen.subject.generation(),
     }
 }

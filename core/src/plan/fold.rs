@@ -82,7 +82,9 @@ impl<'a> Folding<'a> {
         Self {
             seen,
             spec,
-            start_time: carried.and_then(|status| status.start_time).unwrap_or(seen.now),
+            start_time: carried
+                .and_then(|status| status.start_time)
+                .unwrap_or_else(|| seen.second()),
             completed: carried.is_some_and(|status| status.completion_time.is_some()),
             tally: Tally::default(),
             record: seen.subject.record().clone(),
@@ -330,7 +332,9 @@ impl<'a> Folding<'a> {
             waiting_nodes: groups(&tally.waiting_groups, self.seen.refusal),
             skipped_nodes: groups(&tally.skipped_groups, None),
             start_time: Some(self.start_time),
-            completion_time: verdict.finished.then(|| completion.unwrap_or(self.seen.now)),
+            completion_time: verdict
+                .finished
+                .then(|| completion.unwrap_or_else(|| self.seen.second())),
             finished_nodes: self.record.render(),
             conditions: conditions(verdict, self.seen),
         }
@@ -443,7 +447,12 @@ pub fn status_patch(old: &DaemonJobStatus, new: &DaemonJobStatus) -> Option<Valu
         Ok(Value::Object(fields)) => fields,
         Ok(_) | Err(_) => Map::new(),
     };
-    let (old, mut new) = (fields(old), fields(new));
+    let never_written = old.observed_generation < 0;
+    let (mut old, mut new) = (fields(old), fields(new));
+    if never_written {
+        // The store holds nothing but the schema's default: counters of 0 are missing there.
+        old.retain(|key, _| key == "observedGeneration");
+    }
     let mut patch: Map<String, Value> = old
         .iter()
         .filter(|(key, _)| !new.contains_key(*key))

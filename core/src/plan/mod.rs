@@ -59,6 +59,11 @@ impl<'a> Observed<'a> {
             now,
         }
     }
+
+    /// The time in whole seconds, as the API writes times.
+    fn second(&self) -> Timestamp {
+        Timestamp::from_second(self.now.as_second()).unwrap_or(self.now)
+    }
 }
 
 /// What to do about one DaemonJob.

@@ -428,3 +428,29 @@ proptest! {
         prop_assert_eq!(deletes, 0);
     }
 }
+
+#[test]
+fn the_first_status_holds_counters_of_zero_too() {
+    let plan = World::parse("template A\nnode n1").plan();
+    let stored = crate::types::DaemonJobStatus {
+        observed_generation: -1,
+        ..Default::default()
+    };
+    let patch = super::status_patch(&stored, &plan.status).unwrap();
+    assert_eq!(patch["failed"], 0);
+    assert_eq!(super::status_patch(&plan.status, &plan.status), None);
+}
+
+#[test]
+fn a_field_that_went_is_null_in_the_patch() {
+    let plan = World::parse("template A\nnode n1\njob n1 hash=A succeeded@5").plan();
+    let mut older = plan.status.clone();
+    older.failures.push(crate::types::Failure {
+        node: "n1".into(),
+        job: "j".into(),
+        reason: "R".into(),
+        message: "m".into(),
+    });
+    let patch = super::status_patch(&older, &plan.status).unwrap();
+    assert_eq!(patch, serde_json::json!({"failures": null}));
+}

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::labels::{key_fault, value_fault};
 use super::place::{Findings, Place};
 use super::{ErrorKind, FieldError};
-use crate::selection::{EXCLUSION, EXCLUSION_ALIAS, INCLUSION, Selection, Wanted, yaml_words};
+use crate::names::{EXCLUSION, EXCLUSION_ALIAS, INCLUSION};
+use crate::selection::{Selection, Wanted, yaml_words};
 use crate::template::described;
 
 /// Most labels in one selector.
