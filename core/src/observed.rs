@@ -76,6 +76,12 @@ pub struct JobLiteStatus {
     /// When it completed.
     #[serde(default)]
     pub completion_time: Option<Timestamp>,
+    /// How many of its Pods are ready.
+    #[serde(default)]
+    pub ready: Option<i32>,
+    /// When the Job controller took it up.
+    #[serde(default)]
+    pub start_time: Option<Timestamp>,
     /// Complete, Failed, Suspended and others.
     #[serde(default)]
     pub conditions: Vec<JobLiteCondition>,
@@ -210,6 +216,8 @@ pub struct JobView {
     pub deleted: Option<Timestamp>,
     /// How far it is.
     pub run: Run,
+    /// It runs without a ready Pod, at least since then.
+    pub unready_since: Option<Timestamp>,
 }
 
 /// The DaemonJob in a Job's controller reference.
@@ -256,6 +264,17 @@ pub enum Ownership {
 }
 
 impl JobView {
+    /// The view of a Job as it comes from the API server, after what was known of it before.
+    /// A Job says whether Pods are ready, not since when: that is remembered here.
+    pub fn after(job: JobLite, before: Option<&Self>, now: Timestamp) -> Self {
+        let mut view = Self::from(job);
+        let before = before.filter(|before| before.uid == view.uid && before.run == Run::Running);
+        if let (Some(started), Some(before)) = (view.unready_since, before) {
+            view.unready_since = Some(before.unready_since.unwrap_or(now).max(started));
+        }
+        view
+    }
+
     /// Whose Job this is, for the DaemonJob with this name and UID.
     ///
     /// Ours needs all four marks: the controller reference with our UID, our label, a hash and a node.
@@ -281,6 +300,7 @@ impl JobView {
 impl From<JobLite> for JobView {
     fn from(job: JobLite) -> Self {
         let run = run(&job);
+        let unready = run == Run::Running && job.status.ready.unwrap_or_default() == 0;
         let metadata = job.metadata;
         let mut labels = metadata.labels.unwrap_or_default();
         let mut annotations = metadata.annotations.unwrap_or_default();
@@ -296,6 +316,7 @@ impl From<JobLite> for JobView {
             node_uid: annotations.remove(names::NODE_UID).map(NodeUid::new),
             deleted: metadata.deletion_timestamp.map(|time| time.0),
             run,
+            unready_since: if unready { job.status.start_time } else { None },
         }
     }
 }
@@ -454,6 +475,27 @@ mod tests {
                 message: "m".into()
             }
         );
+    }
+
+    #[test]
+    fn e49_a_job_without_a_ready_pod_is_unready_since_it_was_first_seen_so() {
+        let seen = |ready: i32, before: Option<&JobView>, now: i64| {
+            let job =
+                json!({"metadata": {"uid": "u"}, "status": {"ready": ready, "startTime": "1970-01-01T00:00:10Z"}});
+            JobView::after(
+                serde_json::from_value(job).unwrap(),
+                before,
+                Timestamp::from_second(now).unwrap(),
+            )
+        };
+        let since = |view: &JobView| view.unready_since.map(Timestamp::as_second);
+        let first = seen(0, None, 20);
+        assert_eq!(since(&first), Some(10), "found unready: since it started");
+        let ready = seen(1, Some(&first), 30);
+        assert_eq!(since(&ready), None);
+        let again = seen(0, Some(&ready), 40);
+        assert_eq!(since(&again), Some(40));
+        assert_eq!(since(&seen(0, Some(&again), 50)), Some(40));
     }
 
     #[test]

@@ -89,6 +89,8 @@ reasons! {
     NodesUnavailable: No,
     /// No node matches the selector.
     NoNodesSelected: No,
+    /// The node's Job has had no ready Pod for five minutes.
+    NoReadyPod: No,
     /// The node is not ready.
     NotReady: No,
     /// The template runs on another operating system.

@@ -139,6 +139,10 @@ pub struct DaemonJobStatus {
     /// Why nodes are skipped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped_nodes: Vec<NodeGroup>,
+    /// Nodes whose Job has had no ready Pod for five minutes, and how to look at its Pods.
+    /// They count as active: an image that cannot be pulled, no room on the node, a side-car that never ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stuck_nodes: Vec<NodeGroup>,
     /// When this generation was first planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daemonjob_core::hash::TemplateHash;
 use daemonjob_core::names::{JobName, MANAGER, NodeName, TEMPLATE_HASH, Uid};
-use daemonjob_core::observed::{JobLite, JobView, NodeLite, NodeView};
+use daemonjob_core::observed::{JobLite, NodeLite, NodeView};
 use daemonjob_core::plan::Answer;
 use daemonjob_core::types::DaemonJob;
 use http::Request;
@@ -151,11 +151,6 @@ fn transport(error: &(dyn std::error::Error + 'static)) -> Answer {
         message: texts.join(": "),
         ..Answer::default()
     }
-}
-
-/// What a Job looks like to the planner, with the version it was read at.
-pub(super) fn job_view(job: JobLite) -> (u64, JobView) {
-    (version(job.metadata.resource_version.as_deref()), JobView::from(job))
 }
 
 /// A resourceVersion as the number that it is on every API server since Kubernetes 1.33;

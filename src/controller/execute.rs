@@ -10,7 +10,7 @@ use daemonjob_core::hash::TemplateHash;
 use daemonjob_core::names::{JobName, Uid};
 use daemonjob_core::observed::{JobLite, JobView, Ownership};
 use daemonjob_core::plan::{
-    Answer, Fresh, Guard, Outcome, Slot, Subject, Why, build_job, classify_create, classify_delete, permits,
+    Answer, EventDraft, Fresh, Guard, Outcome, Slot, Subject, Why, build_job, classify_create, classify_delete, permits,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -40,10 +40,12 @@ pub(crate) enum Write {
         uid: Uid,
         why: Why,
         guard: Guard,
+        news: Option<EventDraft>,
     },
     RestoreHash {
         hash: TemplateHash,
         resource_version: String,
+        news: EventDraft,
     },
 }
 
@@ -54,6 +56,15 @@ impl Write {
             Self::Create { slot, .. } => Some(&slot.name),
             Self::Delete { name, .. } => Some(name),
             Self::RestoreHash { .. } => None,
+        }
+    }
+
+    /// What is to be told once it is done.
+    pub(super) fn news(&self) -> Option<&EventDraft> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Delete { news, .. } => news.as_ref(),
+            Self::RestoreHash { news, .. } => Some(news),
         }
     }
 }
@@ -215,7 +226,10 @@ impl Executor {
     }
 
     async fn restore_hash(&self, done: &mut Done) {
-        let Write::RestoreHash { hash, resource_version } = &done.work.write else {
+        let Write::RestoreHash {
+            hash, resource_version, ..
+        } = &done.work.write
+        else {
             return;
         };
         let key = &done.work.key;

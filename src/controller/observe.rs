@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use daemonjob_core::names::{JobName, NodeName};
+use daemonjob_core::names::{self, JobName, NodeName};
 use daemonjob_core::observed::{JobLite, JobView, Listed, Listing, NodeLite, NodeView};
 use daemonjob_core::plan::Subject;
 use daemonjob_core::types::DaemonJob;
+use jiff::Timestamp;
 use kube::runtime::watcher::Event;
 
-use super::api::{job_view, version};
+use super::api::version;
 use super::watch::Seen;
 
 /// Namespace and name of a DaemonJob.
@@ -75,11 +76,11 @@ impl Index {
     }
 
     /// Takes in one watch event.
-    pub(super) fn take(&mut self, seen: Seen) -> Changes {
+    pub(super) fn take(&mut self, seen: Seen, now: Timestamp) -> Changes {
         let mut changes = Changes::default();
         match seen {
             Seen::DaemonJob(event) => self.take_daemon_job(*event, &mut changes),
-            Seen::Job(event) => self.take_job(*event, &mut changes),
+            Seen::Job(event) => self.take_job(*event, now, &mut changes),
             Seen::Node(event) => self.take_node(*event, &mut changes),
         }
         changes
@@ -134,14 +135,14 @@ impl Index {
         key
     }
 
-    fn take_job(&mut self, event: Event<JobLite>, changes: &mut Changes) {
+    fn take_job(&mut self, event: Event<JobLite>, now: Timestamp, changes: &mut Changes) {
         match event {
             Event::Apply(job) => {
-                self.upsert_job(job, changes);
+                self.upsert_job(job, now, changes);
             }
             Event::Delete(job) => {
                 let namespace = job.metadata.namespace.clone().unwrap_or_default();
-                let (_, view) = job_view(job);
+                let view = JobView::from(job);
                 self.remove_job(&namespace, &view, changes);
             }
             Event::Init => {
@@ -152,7 +153,7 @@ impl Index {
                     .for_each(|held| held.version = 0);
             }
             Event::InitApply(job) => {
-                if let Some(listed) = self.upsert_job(job, changes) {
+                if let Some(listed) = self.upsert_job(job, now, changes) {
                     self.listed_jobs.insert(listed);
                 }
             }
@@ -165,20 +166,23 @@ impl Index {
     }
 
     /// Takes in a Job from a watch, a fresh read, or the answer to a write.
-    pub(super) fn upsert_job(&mut self, job: JobLite, changes: &mut Changes) -> Option<(Key, JobName)> {
-        let namespace = job.metadata.namespace.clone().unwrap_or_default();
-        let (version, view) = job_view(job);
+    pub(super) fn upsert_job(&mut self, job: JobLite, now: Timestamp, changes: &mut Changes) -> Option<(Key, JobName)> {
+        let metadata = &job.metadata;
+        let label = metadata.labels.as_ref()?.get(names::DAEMONJOB_LABEL)?.clone();
         let key = Key {
-            namespace,
-            name: view.label.clone()?,
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: label,
         };
-        let name = view.name.clone();
+        let name = JobName::new(metadata.name.clone().unwrap_or_default());
+        let version = version(metadata.resource_version.as_deref());
         let jobs = self.jobs.entry(key.clone()).or_default();
-        let stale = jobs
-            .get(&name)
-            .is_some_and(|held| held.view.uid == view.uid && held.version > version);
-        if !stale {
-            let changed = jobs.get(&name).is_none_or(|held| *held.view != view);
+        let held = jobs.get(&name);
+        let view = JobView::after(job, held.map(|held| &*held.view), now);
+        let is_stale = held.is_some_and(|held| held.view.uid == view.uid && held.version > version);
+        if !is_stale {
+            if held.is_none_or(|held| *held.view != view) {
+                changes.dirty.insert(key.clone());
+            }
             jobs.insert(
                 name.clone(),
                 HeldJob {
@@ -186,9 +190,6 @@ impl Index {
                     view: Arc::new(view),
                 },
             );
-            if changed {
-                changes.dirty.insert(key.clone());
-            }
         }
         Some((key, name))
     }
@@ -286,7 +287,6 @@ fn key_of(daemon_job: &DaemonJob) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use daemonjob_core::names;
     use serde_json::{Value, json};
 
     use super::*;
@@ -321,22 +321,25 @@ mod tests {
     }
 
     fn take_job(index: &mut Index, event: Event<JobLite>) -> Changes {
-        index.take(Seen::Job(Box::new(event)))
+        index.take(Seen::Job(Box::new(event)), Timestamp::UNIX_EPOCH)
     }
 
     fn with_daemon_job() -> Index {
         let mut index = Index::default();
-        index.take(Seen::DaemonJob(Box::new(Event::Apply(daemon_job(5)))));
+        index.take(
+            Seen::DaemonJob(Box::new(Event::Apply(daemon_job(5)))),
+            Timestamp::UNIX_EPOCH,
+        );
         index
     }
 
     #[test]
     fn f08_nothing_is_planned_before_all_three_kinds_have_been_listed() {
         let mut index = Index::default();
-        index.take(Seen::DaemonJob(Box::new(Event::InitDone)));
-        index.take(Seen::Job(Box::new(Event::InitDone)));
+        index.take(Seen::DaemonJob(Box::new(Event::InitDone)), Timestamp::UNIX_EPOCH);
+        index.take(Seen::Job(Box::new(Event::InitDone)), Timestamp::UNIX_EPOCH);
         assert!(index.listed().is_none());
-        index.take(Seen::Node(Box::new(Event::InitDone)));
+        index.take(Seen::Node(Box::new(Event::InitDone)), Timestamp::UNIX_EPOCH);
         assert!(index.listed().is_some());
     }
 
@@ -365,7 +368,10 @@ mod tests {
             Changes::default()
         );
         assert_eq!(
-            index.take(Seen::DaemonJob(Box::new(Event::Apply(daemon_job(5))))),
+            index.take(
+                Seen::DaemonJob(Box::new(Event::Apply(daemon_job(5)))),
+                Timestamp::UNIX_EPOCH
+            ),
             Changes::default()
         );
     }
@@ -373,14 +379,23 @@ mod tests {
     #[test]
     fn a_heartbeat_plans_nothing_and_a_label_does() {
         let mut index = with_daemon_job();
-        index.take(Seen::Node(Box::new(Event::Apply(node(&json!({}))))));
+        index.take(
+            Seen::Node(Box::new(Event::Apply(node(&json!({}))))),
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(
-            index.take(Seen::Node(Box::new(Event::Apply(node(&json!({})))))),
+            index.take(
+                Seen::Node(Box::new(Event::Apply(node(&json!({}))))),
+                Timestamp::UNIX_EPOCH
+            ),
             Changes::default()
         );
         assert!(
             index
-                .take(Seen::Node(Box::new(Event::Apply(node(&json!({"a": "b"}))))))
+                .take(
+                    Seen::Node(Box::new(Event::Apply(node(&json!({"a": "b"}))))),
+                    Timestamp::UNIX_EPOCH
+                )
                 .dirty
                 .contains(&key())
         );
@@ -406,8 +421,11 @@ mod tests {
                 .dirty
                 .contains(&key())
         );
-        index.take(Seen::DaemonJob(Box::new(Event::Init)));
-        index.take(Seen::DaemonJob(Box::new(Event::InitApply(daemon_job(1)))));
+        index.take(Seen::DaemonJob(Box::new(Event::Init)), Timestamp::UNIX_EPOCH);
+        index.take(
+            Seen::DaemonJob(Box::new(Event::InitApply(daemon_job(1)))),
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(index.subject(&key()).unwrap().resource_version(), "1");
     }
 

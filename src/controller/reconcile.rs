@@ -115,7 +115,7 @@ impl Reconciler {
     fn take(&mut self, first: Seen, more: &mut Receiver<Seen>) {
         let rest = std::iter::from_fn(|| more.try_recv().ok()).take(BATCH);
         for event in std::iter::once(first).chain(rest) {
-            let changes = self.index.take(event);
+            let changes = self.index.take(event, clock::now());
             self.mark(changes);
         }
     }
@@ -239,11 +239,10 @@ impl Reconciler {
             let (executor, reporting) = (self.executor.clone(), self.reporting.clone());
             self.writes.spawn(async move {
                 let done = executor.execute(work, &reads, since).await;
-                if matches!(
-                    (&done.work.write, &done.outcome),
-                    (Write::RestoreHash { .. }, Outcome::Done)
-                ) {
-                    reporting.hash_restored(&done.work.key, &done.work.subject).await;
+                if let (Outcome::Done, Some(news)) = (&done.outcome, done.work.write.news()) {
+                    reporting
+                        .publish(&done.work.key, &done.work.subject, std::slice::from_ref(news))
+                        .await;
                 }
                 done
             });
@@ -293,7 +292,7 @@ impl Reconciler {
             }
         }
         if let Some(job) = &done.job {
-            self.index.upsert_job(job.clone(), &mut changes);
+            self.index.upsert_job(job.clone(), clock::now(), &mut changes);
         }
         if let (true, Write::Delete { name, uid, .. }) = (done.lost, &done.work.write) {
             self.index
@@ -341,19 +340,31 @@ impl Schedule {
                         guard: guard.clone(),
                     }
                 }
-                Action::Delete { name, uid, why, guard } => Write::Delete {
+                Action::Delete {
+                    name,
+                    uid,
+                    why,
+                    guard,
+                    news,
+                } => Write::Delete {
                     name: name.clone(),
                     uid: uid.clone(),
                     why: *why,
                     guard: guard.clone(),
+                    news: news.clone(),
                 },
-                Action::RestoreHash { hash, resource_version } => {
+                Action::RestoreHash {
+                    hash,
+                    resource_version,
+                    news,
+                } => {
                     if self.patching || !self.may_restore() {
                         continue;
                     }
                     Write::RestoreHash {
                         hash: hash.clone(),
                         resource_version: resource_version.clone(),
+                        news: news.clone(),
                     }
                 }
             };

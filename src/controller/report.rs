@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use daemonjob_core::names::{API_VERSION, JobName, KIND, MANAGER};
 use daemonjob_core::plan::{About, Answer, EventDraft, Subject};
-use daemonjob_core::reason::Reason;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -96,20 +95,8 @@ impl Reporting {
         Reported { key, pause, answer }
     }
 
-    /// The hash annotation was missing or wrong; it is told where it was mended.
-    pub(super) async fn hash_restored(&self, key: &Key, subject: &Subject) {
-        let note = "the annotation daemon.justk8s.com/template-hash was missing or wrong and has been restored; \
-                    was the object written past the webhook?";
-        let draft = EventDraft {
-            warning: true,
-            reason: Reason::TemplateHashRestored,
-            note: note.to_owned(),
-            about: None,
-        };
-        self.publish(key, subject, &[draft]).await;
-    }
-
-    async fn publish(&self, key: &Key, subject: &Subject, events: &[EventDraft]) {
+    /// Sends Events about a DaemonJob, one after another.
+    pub(super) async fn publish(&self, key: &Key, subject: &Subject, events: &[EventDraft]) {
         let regarding = ObjectReference {
             api_version: Some(API_VERSION.to_owned()),
             kind: Some(KIND.to_owned()),

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use super::conditions::{Verdict, conditions};
 use super::decide::{Stage, finish, is_result};
 use super::guard::NodeGuard;
-use super::{About, Action, Decision, EventDraft, Guard, Observed, Plan, Refusal, Slot, Why};
+use super::{About, Action, Decision, EventDraft, Guard, Observed, Plan, Refusal, Slot, Subject, Why};
 use crate::eligibility::Because;
-use crate::names::JobName;
+use crate::names::{DAEMONJOB_LABEL, JobName};
 use crate::observed::{JobView, NodeView, Ownership, Run};
 use crate::reason::Reason;
 use crate::record::{Finish, Record};
@@ -22,6 +22,8 @@ use crate::validation::{FieldError, Spec};
 const FAILURES_MAX: usize = 20;
 /// Nodes that a group names.
 const GROUP_NAMES_MAX: usize = 5;
+/// How long a Job may be without a ready Pod before its node counts as stuck.
+const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long nodes may be unavailable before the rest counts as ready.
 pub(super) const UNAVAILABLE_GRACE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -42,6 +44,7 @@ pub(super) struct Tally {
     pub(super) late: i64,
     pub(super) waiting_groups: BTreeMap<Because, Vec<String>>,
     pub(super) skipped_groups: BTreeMap<Because, Vec<String>>,
+    stuck: Vec<String>,
     failures: Vec<Failure>,
     new_failures: Vec<EventDraft>,
 }
@@ -229,6 +232,7 @@ impl<'a> Folding<'a> {
             uid: job.uid.clone(),
             why,
             guard,
+            news: news_of_delete(why, job),
         });
     }
 
@@ -238,6 +242,7 @@ impl<'a> Folding<'a> {
             Stage::Active => {
                 self.tally.active += 1;
                 self.count_open(slot, false);
+                self.count_stuck(slot);
             }
             Stage::Finished(Finish::Succeeded) => self.tally.succeeded += 1,
             Stage::Finished(Finish::Failed) => {
@@ -245,6 +250,18 @@ impl<'a> Folding<'a> {
                 let failure = self.failure(slot);
                 self.tally.failures.push(failure);
             }
+        }
+    }
+
+    fn count_stuck(&mut self, slot: &Slot) {
+        let Some(since) = slot.job.as_ref().and_then(|job| job.unready_since) else {
+            return;
+        };
+        let stuck_at = since.checked_add(STUCK_AFTER).unwrap_or(Timestamp::MAX);
+        if stuck_at <= self.seen.now {
+            self.tally.stuck.push(node_name(slot));
+        } else {
+            self.wake(stuck_at);
         }
     }
 
@@ -331,6 +348,7 @@ impl<'a> Folding<'a> {
             failures: std::mem::take(&mut tally.failures),
             waiting_nodes: groups(&tally.waiting_groups, self.seen.refusal),
             skipped_nodes: groups(&tally.skipped_groups, None),
+            stuck_nodes: stuck_nodes(&tally.stuck, self.seen.subject),
             start_time: Some(self.start_time),
             completion_time: verdict
                 .finished
@@ -401,6 +419,35 @@ fn groups(groups: &BTreeMap<Because, Vec<String>>, refusal: Option<&Refusal>) ->
             }),
         })
         .collect()
+}
+
+/// A Job that went with its node may have done its work or not: nobody will know.
+fn news_of_delete(why: Why, job: &JobView) -> Option<EventDraft> {
+    let unknown = finish(job).is_none() && matches!(why, Why::NodeGone | Why::NodeRecreated);
+    unknown.then(|| EventDraft {
+        warning: true,
+        reason: why.reason(),
+        note: format!(
+            "Job {} was deleted because its node is gone; its outcome is unknown",
+            job.name
+        ),
+        about: Some(About::Job(job.name.clone())),
+    })
+}
+
+fn stuck_nodes(names: &[String], subject: &Subject) -> Vec<NodeGroup> {
+    let look = format!(
+        "to see why: kubectl get pods -l {DAEMONJOB_LABEL}={} -n {} -o wide",
+        subject.name(),
+        subject.namespace()
+    );
+    let group = NodeGroup {
+        reason: Reason::NoReadyPod.as_str().to_owned(),
+        count: count(names.len()),
+        nodes: names.iter().take(GROUP_NAMES_MAX).cloned().collect(),
+        message: Some(look),
+    };
+    if names.is_empty() { Vec::new() } else { vec![group] }
 }
 
 fn count(length: usize) -> i64 {

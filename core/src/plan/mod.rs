@@ -101,6 +101,8 @@ pub enum Action {
         why: Why,
         /// Must hold on a fresh read.
         guard: Guard,
+        /// To be told once it is done.
+        news: Option<EventDraft>,
     },
     /// Put the right hash into the annotation of the DaemonJob.
     RestoreHash {
@@ -108,6 +110,8 @@ pub enum Action {
         hash: TemplateHash,
         /// The version of the DaemonJob that was examined; the write is refused if it has changed since.
         resource_version: String,
+        /// To be told once it is done.
+        news: EventDraft,
     },
 }
 

@@ -1,9 +1,10 @@
 //! The DaemonJob under the planner: its spec read once, its record decoded once.
 
-use super::Action;
+use super::{Action, EventDraft};
 use crate::eligibility::Requirements;
 use crate::hash::TemplateHash;
 use crate::names::{TEMPLATE_HASH, Uid};
+use crate::reason::Reason;
 use crate::record::Record;
 use crate::types::{DaemonJob, DaemonJobStatus};
 use crate::validation::{self, Reading};
@@ -118,9 +119,19 @@ impl Subject {
     }
 
     pub(super) fn restore_hash(&self, hash: &TemplateHash) -> Action {
+        let note = format!(
+            "the annotation {TEMPLATE_HASH} was missing or wrong and has been restored; \
+             was the object written past the webhook?"
+        );
         Action::RestoreHash {
             hash: hash.clone(),
             resource_version: self.resource_version.clone(),
+            news: EventDraft {
+                warning: true,
+                reason: Reason::TemplateHashRestored,
+                note,
+                about: None,
+            },
         }
     }
 }

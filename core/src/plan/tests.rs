@@ -454,3 +454,30 @@ fn a_field_that_went_is_null_in_the_patch() {
     let patch = super::status_patch(&older, &plan.status).unwrap();
     assert_eq!(patch, serde_json::json!({"failures": null}));
 }
+
+#[test]
+fn e49_five_minutes_without_a_ready_pod_are_told_and_change_nothing_else() {
+    let world = "template A\nnode n1\njob n1 hash=A running unready@10";
+    check(
+        &format!("{world}\nnow 309"),
+        "0/1 done
+         Reconciling Running
+         wake 310",
+    );
+    let plan = World::parse(&format!("{world}\nnow 310")).plan();
+    assert_eq!((plan.status.active, plan.status.stuck_nodes[0].count), (1, 1));
+    let message = plan.status.stuck_nodes[0].message.as_deref().unwrap();
+    assert!(
+        message.contains("kubectl get pods -l daemon.justk8s.com/daemonjob=dj -n ns"),
+        "{message}"
+    );
+}
+
+#[test]
+fn e06_the_unknown_outcome_of_a_gone_node_is_told() {
+    let told = |job: &str| match &World::parse(&format!("template A\njob n1 hash=A {job}")).plan().actions[..] {
+        [super::Action::Delete { news, .. }] => news.is_some(),
+        other => panic!("{other:?}"),
+    };
+    assert!(told("running") && !told("succeeded@5"));
+}

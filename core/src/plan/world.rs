@@ -4,7 +4,7 @@
 //! template B replace ttl=60        also: both
 //! selector os=linux                or: ignore ingress=true
 //! node n1 os=linux uid=u9 cordoned taint=KEY:EFFECT joined=30
-//! job n1 hash=A running            or: succeeded@5 failed@5 suspended; deleted@9 owner=older owner=foreign nodeuid=u8
+//! job n1 hash=A running unready@5  or: succeeded@5 failed@5 suspended; deleted@9 owner=older owner=foreign nodeuid=u8
 //! record n1 hash=A succeeded
 //! conflict n1 due                  a setback
 //! refused QuotaExceeded due
@@ -155,12 +155,14 @@ impl World {
             node: Some(node),
             deleted: None,
             run: Run::Running,
+            unready_since: None,
         };
         for word in &rest[1..] {
             let time = |text: &str| Some(at(text.parse().unwrap()));
             match word.split_once(['=', '@']) {
                 None if *word == "running" => job.run = Run::Running,
                 None if *word == "suspended" => job.run = Run::Suspended,
+                Some(("unready", since)) => job.unready_since = time(since),
                 Some(("succeeded", when)) => job.run = Run::Succeeded { at: time(when) },
                 Some(("failed", when)) => {
                     job.run = Run::Failed {
