@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use daemonjob_core::observed::Listed;
-use daemonjob_core::plan::{
-    Action, Answer, Observed, Outcome, Plan, Slot, Subject, absorb, check, classify_create, plan, slots, status_patch,
-};
+use daemonjob_core::plan::{Observed, Outcome, Plan, Subject, check, plan, slots, status_patch};
 use kube::Client;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{JoinError, JoinSet};
@@ -30,10 +27,6 @@ use crate::metrics::Metrics;
 const WIDEST: usize = 32;
 /// Watch events taken in before planning goes on.
 const BATCH: usize = 1024;
-/// A hash annotation that stays right for so long is no longer contested.
-const CALM: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
-/// Pause after a guard did not hold: the cache needs a moment to catch up.
-const STALE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The two connections to the API server: a busy watch must not hold a write up.
 #[derive(Clone)]
@@ -324,131 +317,6 @@ impl Reconciler {
             ),
         }
         Ok(())
-    }
-}
-
-impl Schedule {
-    /// The writes of a plan replace those of the last one that have not been sent.
-    fn enqueue(&mut self, key: &Key, subject: &Arc<Subject>, slots: &[Slot], plan: &Plan) {
-        self.queue.clear();
-        for action in &plan.actions {
-            let write = match action {
-                Action::Create { slot, guard } => {
-                    let Some(slot) = slots.get(*slot) else { continue };
-                    Write::Create {
-                        slot: slot.clone(),
-                        guard: guard.clone(),
-                    }
-                }
-                Action::Delete {
-                    name,
-                    uid,
-                    why,
-                    guard,
-                    news,
-                } => Write::Delete {
-                    name: name.clone(),
-                    uid: uid.clone(),
-                    why: *why,
-                    guard: guard.clone(),
-                    news: news.clone(),
-                },
-                Action::RestoreHash {
-                    hash,
-                    resource_version,
-                    news,
-                } => {
-                    if self.patching || !self.may_restore() {
-                        continue;
-                    }
-                    Write::RestoreHash {
-                        hash: hash.clone(),
-                        resource_version: resource_version.clone(),
-                        news: news.clone(),
-                    }
-                }
-            };
-            if write.job().is_none_or(|name| !self.in_flight.contains(name)) {
-                self.queue.push_back(Work {
-                    key: key.clone(),
-                    subject: Arc::clone(subject),
-                    write,
-                });
-            }
-        }
-    }
-
-    /// Against another writer that keeps changing the annotation, each restoration waits longer than the last.
-    fn may_restore(&mut self) -> bool {
-        let now = clock::now();
-        let Some(at) = self.restoring.as_ref().map(|setback| setback.retry_at) else {
-            return true;
-        };
-        if now.duration_since(at) > CALM {
-            self.restoring = None;
-        }
-        let due = at <= now;
-        if !due {
-            self.wake(at);
-        }
-        due
-    }
-
-    fn absorb(&mut self, write: &Write, outcome: &Outcome) {
-        let (now, jitter) = (clock::now(), clock::jitter());
-        self.dirty = true;
-        if matches!(outcome, Outcome::Stale) {
-            self.pause(Instant::now(), STALE_PAUSE);
-        }
-        let Some(name) = write.job() else {
-            self.patching = false;
-            // A restoration counts as a setback even where it succeeded: the next one must not follow at once.
-            let again = Outcome::Failed {
-                because: daemonjob_core::reason::Reason::TemplateHashRestored.into(),
-                retry_after: None,
-            };
-            self.restoring = absorb(self.restoring.as_ref(), None, &again, now, jitter).0;
-            return;
-        };
-        self.in_flight.remove(name);
-        let (setback, refusal) = absorb(self.setbacks.get(name), self.refusal.as_ref(), outcome, now, jitter);
-        // Only a create says anything about whether creates are refused.
-        if matches!(write, Write::Create { .. }) {
-            self.refusal = refusal;
-        }
-        match setback {
-            Some(setback) => drop(self.setbacks.insert(name.clone(), setback)),
-            None => drop(self.setbacks.remove(name)),
-        }
-    }
-
-    fn reported(&mut self, pause: Duration, refused: Option<&Answer>) {
-        self.patching = false;
-        self.dirty = true;
-        self.status_not_before = Instant::now() + pause;
-        let Some(answer) = refused else {
-            self.status_setback = None;
-            return;
-        };
-        let outcome = if answer.code == 409 {
-            Outcome::Stale
-        } else {
-            classify_create(&Answer {
-                code: 0,
-                ..answer.clone()
-            })
-        };
-        self.status_setback = absorb(
-            self.status_setback.as_ref(),
-            None,
-            &outcome,
-            clock::now(),
-            clock::jitter(),
-        )
-        .0;
-        if answer.code == 409 {
-            self.pause(Instant::now(), STALE_PAUSE);
-        }
     }
 }
 

@@ -6,14 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemonjob_core::names::JobName;
-use daemonjob_core::plan::{Refusal, Setback};
-use jiff::Timestamp;
+use daemonjob_core::plan::{Action, Answer, Outcome, Plan, Refusal, Setback, Slot, Subject, absorb, classify_create};
+use daemonjob_core::reason::Reason;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::execute::{FreshReads, Work};
+use super::execute::{FreshReads, Work, Write};
+use super::observe::Key;
+use crate::clock;
 
 /// A plan is made no sooner than so many times the duration of the last one: at most 5 % of one core.
 const REST: u32 = 20;
+
+/// A hash annotation that stays right for so long is no longer contested.
+const CALM: SignedDuration = SignedDuration::from_mins(10);
+/// Pause after a guard did not hold: the cache needs a moment to catch up.
+const STALE_PAUSE: Duration = Duration::from_secs(1);
 
 /// One DaemonJob between two plans.
 pub(super) struct Schedule {
@@ -90,5 +98,128 @@ impl Schedule {
     pub(super) fn pause(&mut self, now: Instant, pause: Duration) {
         self.dirty = true;
         self.not_before = self.not_before.max(now + pause);
+    }
+
+    /// The writes of a plan replace those of the last one that have not been sent.
+    pub(super) fn enqueue(&mut self, key: &Key, subject: &Arc<Subject>, slots: &[Slot], plan: &Plan) {
+        self.queue.clear();
+        for action in &plan.actions {
+            let write = match action {
+                Action::Create { slot, guard } => {
+                    let Some(slot) = slots.get(*slot) else { continue };
+                    Write::Create {
+                        slot: slot.clone(),
+                        guard: guard.clone(),
+                    }
+                }
+                Action::Delete {
+                    name,
+                    uid,
+                    why,
+                    guard,
+                    news,
+                } => Write::Delete {
+                    name: name.clone(),
+                    uid: uid.clone(),
+                    why: *why,
+                    guard: guard.clone(),
+                    news: news.clone(),
+                },
+                Action::RestoreHash {
+                    hash,
+                    resource_version,
+                    news,
+                } => {
+                    if self.patching || !self.may_restore() {
+                        continue;
+                    }
+                    Write::RestoreHash {
+                        hash: hash.clone(),
+                        resource_version: resource_version.clone(),
+                        news: news.clone(),
+                    }
+                }
+            };
+            if write.job().is_none_or(|name| !self.in_flight.contains(name)) {
+                self.queue.push_back(Work {
+                    key: key.clone(),
+                    subject: Arc::clone(subject),
+                    write,
+                });
+            }
+        }
+    }
+
+    /// Against another writer that keeps changing the annotation, each restoration waits longer than the last.
+    fn may_restore(&mut self) -> bool {
+        let now = clock::now();
+        let Some(at) = self.restoring.as_ref().map(|setback| setback.retry_at) else {
+            return true;
+        };
+        if now.duration_since(at) > CALM {
+            self.restoring = None;
+        }
+        let due = at <= now;
+        if !due {
+            self.wake(at);
+        }
+        due
+    }
+
+    pub(super) fn absorb(&mut self, write: &Write, outcome: &Outcome) {
+        let (now, jitter) = (clock::now(), clock::jitter());
+        self.dirty = true;
+        if matches!(outcome, Outcome::Stale) {
+            self.pause(Instant::now(), STALE_PAUSE);
+        }
+        let Some(name) = write.job() else {
+            self.patching = false;
+            // A restoration counts as a setback even where it succeeded: the next one must not follow at once.
+            let again = Outcome::Failed {
+                because: Reason::TemplateHashRestored.into(),
+                retry_after: None,
+            };
+            self.restoring = absorb(self.restoring.as_ref(), None, &again, now, jitter).0;
+            return;
+        };
+        self.in_flight.remove(name);
+        let (setback, refusal) = absorb(self.setbacks.get(name), self.refusal.as_ref(), outcome, now, jitter);
+        // Only a create says anything about whether creates are refused.
+        if matches!(write, Write::Create { .. }) {
+            self.refusal = refusal;
+        }
+        match setback {
+            Some(setback) => drop(self.setbacks.insert(name.clone(), setback)),
+            None => drop(self.setbacks.remove(name)),
+        }
+    }
+
+    pub(super) fn reported(&mut self, pause: Duration, refused: Option<&Answer>) {
+        self.patching = false;
+        self.dirty = true;
+        self.status_not_before = Instant::now() + pause;
+        let Some(answer) = refused else {
+            self.status_setback = None;
+            return;
+        };
+        let outcome = if answer.code == 409 {
+            Outcome::Stale
+        } else {
+            classify_create(&Answer {
+                code: 0,
+                ..answer.clone()
+            })
+        };
+        self.status_setback = absorb(
+            self.status_setback.as_ref(),
+            None,
+            &outcome,
+            clock::now(),
+            clock::jitter(),
+        )
+        .0;
+        if answer.code == 409 {
+            self.pause(Instant::now(), STALE_PAUSE);
+        }
     }
 }

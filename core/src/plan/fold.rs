@@ -4,24 +4,22 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
 
 use super::conditions::{Verdict, conditions};
 use super::decide::{Stage, finish, is_result};
 use super::guard::NodeGuard;
-use super::{About, Action, Decision, EventDraft, Guard, Observed, Plan, Refusal, Slot, Subject, Why};
+use super::status::{groups, is_urgent, stuck_nodes, summary};
+use super::{About, Action, Decision, EventDraft, Guard, Observed, Plan, Slot, Why};
 use crate::eligibility::Because;
-use crate::names::{DAEMONJOB_LABEL, JobName};
+use crate::names::JobName;
 use crate::observed::{JobView, NodeView, Ownership, Run};
 use crate::reason::Reason;
 use crate::record::{Finish, Record};
-use crate::types::{DaemonJobStatus, Failure, NodeGroup};
+use crate::types::{DaemonJobStatus, Failure};
 use crate::validation::{FieldError, Spec};
 
 /// Failed nodes that a status names.
 const FAILURES_MAX: usize = 20;
-/// Nodes that a group names.
-const GROUP_NAMES_MAX: usize = 5;
 /// How long a Job may be without a ready Pod before its node counts as stuck.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long nodes may be unavailable before the rest counts as ready.
@@ -40,8 +38,6 @@ pub(super) struct Tally {
     pub(super) open: i64,
     /// Nodes of the run's beginning that cannot take work now.
     pub(super) unavailable: i64,
-    /// Unfinished nodes that came late.
-    pub(super) late: i64,
     pub(super) waiting_groups: BTreeMap<Because, Vec<String>>,
     pub(super) skipped_groups: BTreeMap<Because, Vec<String>>,
     stuck: Vec<String>,
@@ -276,11 +272,13 @@ impl<'a> Folding<'a> {
         self.count_open(slot, because.reason.is_unavailable());
     }
 
+    /// Late nodes hold nothing up.
     fn count_open(&mut self, slot: &Slot, unavailable: bool) {
         let joined = slot.node.as_ref().and_then(|node| node.created);
         if self.completed || joined.is_some_and(|joined| joined > self.start_time) {
-            self.tally.late += 1;
-        } else if unavailable {
+            return;
+        }
+        if unavailable {
             self.tally.unavailable += 1;
         } else {
             self.tally.open += 1;
@@ -379,17 +377,6 @@ pub(super) fn invalid(seen: &Observed<'_>, causes: &[FieldError]) -> Plan {
     }
 }
 
-fn is_urgent(old: &DaemonJobStatus, new: &DaemonJobStatus) -> bool {
-    let states = |status: &DaemonJobStatus| -> Vec<(String, String)> {
-        status
-            .conditions
-            .iter()
-            .map(|condition| (condition.type_.clone(), condition.status.clone()))
-            .collect()
-    };
-    old.observed_generation != new.observed_generation || states(old) != states(new)
-}
-
 fn failure(node: String, job: &JobName, reason: &str, message: &str) -> Failure {
     Failure {
         node,
@@ -405,22 +392,6 @@ fn node_name(slot: &Slot) -> String {
         .map_or_else(|| slot.name.to_string(), |node| node.name.to_string())
 }
 
-fn groups(groups: &BTreeMap<Because, Vec<String>>, refusal: Option<&Refusal>) -> Vec<NodeGroup> {
-    groups
-        .iter()
-        .map(|(because, names)| NodeGroup {
-            reason: because.reason.as_str().to_owned(),
-            count: count(names.len()),
-            nodes: names.iter().take(GROUP_NAMES_MAX).cloned().collect(),
-            message: because.detail.clone().or_else(|| {
-                refusal
-                    .filter(|it| it.reason == because.reason)
-                    .map(|it| it.message.clone())
-            }),
-        })
-        .collect()
-}
-
 /// A Job that went with its node may have done its work or not: nobody will know.
 fn news_of_delete(why: Why, job: &JobView) -> Option<EventDraft> {
     let unknown = finish(job).is_none() && matches!(why, Why::NodeGone | Why::NodeRecreated);
@@ -433,79 +404,4 @@ fn news_of_delete(why: Why, job: &JobView) -> Option<EventDraft> {
         ),
         about: Some(About::Job(job.name.clone())),
     })
-}
-
-fn stuck_nodes(names: &[String], subject: &Subject) -> Vec<NodeGroup> {
-    let look = format!(
-        "to see why: kubectl get pods -l {DAEMONJOB_LABEL}={} -n {} -o wide",
-        subject.name(),
-        subject.namespace()
-    );
-    let group = NodeGroup {
-        reason: Reason::NoReadyPod.as_str().to_owned(),
-        count: count(names.len()),
-        nodes: names.iter().take(GROUP_NAMES_MAX).cloned().collect(),
-        message: Some(look),
-    };
-    if names.is_empty() { Vec::new() } else { vec![group] }
-}
-
-fn count(length: usize) -> i64 {
-    i64::try_from(length).unwrap_or(i64::MAX)
-}
-
-/// `31/50 done, 2 failed, 1 waiting (Cordoned)`.
-fn summary(tally: &Tally, refusal: Option<&Refusal>) -> String {
-    let mut parts = vec![format!("{}/{} done", tally.succeeded, tally.desired())];
-    if tally.failed > 0 {
-        parts.push(format!("{} failed", tally.failed));
-    }
-    if tally.waiting > 0 {
-        let reasons: std::collections::BTreeSet<&str> = tally
-            .waiting_groups
-            .keys()
-            .map(|because| because.reason.as_str())
-            .collect();
-        let reasons: Vec<&str> = reasons.into_iter().take(3).collect();
-        parts.push(format!("{} waiting ({})", tally.waiting, reasons.join(", ")));
-    }
-    if tally.outdated > 0 {
-        parts.push(format!("{} outdated", tally.outdated));
-    }
-    if tally.desired() == 0 {
-        parts = vec![
-            if tally.skipped > 0 {
-                "all nodes skipped"
-            } else {
-                "no node selected"
-            }
-            .to_owned(),
-        ];
-    }
-    if let Some(refusal) = refusal {
-        parts.push(format!("refused: {}", refusal.reason.as_str()));
-    }
-    parts.join(", ")
-}
-
-/// The merge patch that turns one status into another; nothing if they are equal. Fields that went are null.
-pub fn status_patch(old: &DaemonJobStatus, new: &DaemonJobStatus) -> Option<Value> {
-    let fields = |status| match serde_json::to_value(status) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => Map::new(),
-    };
-    let never_written = old.observed_generation < 0;
-    let (mut old, mut new) = (fields(old), fields(new));
-    if never_written {
-        // The store holds nothing but the schema's default: counters of 0 are missing there.
-        old.retain(|key, _| key == "observedGeneration");
-    }
-    let mut patch: Map<String, Value> = old
-        .iter()
-        .filter(|(key, _)| !new.contains_key(*key))
-        .map(|(key, _)| (key.clone(), Value::Null))
-        .collect();
-    new.retain(|key, value| old.get(key) != Some(value));
-    patch.append(&mut new);
-    (!patch.is_empty()).then_some(Value::Object(patch))
 }

@@ -1,0 +1,120 @@
+//! How a status tells what the decisions add up to: its one line, its groups of nodes, and the patch that writes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::fold::Tally;
+use super::{Refusal, Subject};
+use crate::eligibility::Because;
+use crate::names::DAEMONJOB_LABEL;
+use crate::reason::Reason;
+use crate::types::{DaemonJobStatus, NodeGroup};
+
+/// Nodes that a group names.
+const GROUP_NAMES_MAX: usize = 5;
+
+/// Whether a condition changes, or the run: such a status is written at once.
+pub(super) fn is_urgent(old: &DaemonJobStatus, new: &DaemonJobStatus) -> bool {
+    let states = |status: &DaemonJobStatus| -> Vec<(String, String)> {
+        status
+            .conditions
+            .iter()
+            .map(|condition| (condition.type_.clone(), condition.status.clone()))
+            .collect()
+    };
+    old.observed_generation != new.observed_generation || states(old) != states(new)
+}
+
+/// Nodes by reason. A refusal's own words go with its reason.
+pub(super) fn groups(groups: &BTreeMap<Because, Vec<String>>, refusal: Option<&Refusal>) -> Vec<NodeGroup> {
+    groups
+        .iter()
+        .map(|(because, names)| NodeGroup {
+            reason: because.reason.as_str().to_owned(),
+            count: count(names.len()),
+            nodes: names.iter().take(GROUP_NAMES_MAX).cloned().collect(),
+            message: because.detail.clone().or_else(|| {
+                refusal
+                    .filter(|it| it.reason == because.reason)
+                    .map(|it| it.message.clone())
+            }),
+        })
+        .collect()
+}
+
+/// The nodes without a ready Pod, with the line to look at their Pods.
+pub(super) fn stuck_nodes(names: &[String], subject: &Subject) -> Vec<NodeGroup> {
+    let look = format!(
+        "to see why: kubectl get pods -l {DAEMONJOB_LABEL}={} -n {} -o wide",
+        subject.name(),
+        subject.namespace()
+    );
+    let group = NodeGroup {
+        reason: Reason::NoReadyPod.as_str().to_owned(),
+        count: count(names.len()),
+        nodes: names.iter().take(GROUP_NAMES_MAX).cloned().collect(),
+        message: Some(look),
+    };
+    if names.is_empty() { Vec::new() } else { vec![group] }
+}
+
+fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+/// `31/50 done, 2 failed, 1 waiting (Cordoned)`.
+pub(super) fn summary(tally: &Tally, refusal: Option<&Refusal>) -> String {
+    let mut parts = vec![format!("{}/{} done", tally.succeeded, tally.desired())];
+    if tally.failed > 0 {
+        parts.push(format!("{} failed", tally.failed));
+    }
+    if tally.waiting > 0 {
+        let reasons: BTreeSet<&str> = tally
+            .waiting_groups
+            .keys()
+            .map(|because| because.reason.as_str())
+            .collect();
+        let reasons: Vec<&str> = reasons.into_iter().take(3).collect();
+        parts.push(format!("{} waiting ({})", tally.waiting, reasons.join(", ")));
+    }
+    if tally.outdated > 0 {
+        parts.push(format!("{} outdated", tally.outdated));
+    }
+    if tally.desired() == 0 {
+        parts = vec![
+            if tally.skipped > 0 {
+                "all nodes skipped"
+            } else {
+                "no node selected"
+            }
+            .to_owned(),
+        ];
+    }
+    if let Some(refusal) = refusal {
+        parts.push(format!("refused: {}", refusal.reason.as_str()));
+    }
+    parts.join(", ")
+}
+
+/// The merge patch that turns one status into another; nothing if they are equal. Fields that went are null.
+pub fn status_patch(old: &DaemonJobStatus, new: &DaemonJobStatus) -> Option<Value> {
+    let fields = |status| match serde_json::to_value(status) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    let never_written = old.observed_generation < 0;
+    let (mut old, mut new) = (fields(old), fields(new));
+    if never_written {
+        // The store holds nothing but the schema's default: counters of 0 are missing there.
+        old.retain(|key, _| key == "observedGeneration");
+    }
+    let mut patch: Map<String, Value> = old
+        .iter()
+        .filter(|(key, _)| !new.contains_key(*key))
+        .map(|(key, _)| (key.clone(), Value::Null))
+        .collect();
+    new.retain(|key, value| old.get(key) != Some(value));
+    patch.append(&mut new);
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
