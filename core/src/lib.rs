@@ -16,6 +16,7 @@ pub mod observed;
 pub mod plan;
 pub mod reason;
 pub mod record;
+pub mod retry;
 pub mod selection;
 pub mod template;
 pub mod types;

@@ -19,6 +19,8 @@ pub const PLURAL: &str = "daemonjobs";
 
 /// Annotation on a DaemonJob and on its Jobs: the hash of the template ([`crate::hash::TemplateHash`]).
 pub const TEMPLATE_HASH: &str = "daemon.justk8s.com/template-hash";
+/// Annotation on a DaemonJob: run failed nodes, or those named, once more. On a Job: the retry that started it.
+pub const RETRY: &str = "daemon.justk8s.com/retry";
 /// Label on Jobs and Pods: the name of the DaemonJob.
 pub const DAEMONJOB_LABEL: &str = "daemon.justk8s.com/daemonjob";
 /// Label on Jobs and Pods: the node, in a form that fits a label ([`node_label`]).

@@ -212,6 +212,8 @@ pub struct JobView {
     pub node: Option<NodeName>,
     /// That node's identity.
     pub node_uid: Option<NodeUid>,
+    /// The retry that started it.
+    pub retry: Option<String>,
     /// When it was told to go.
     pub deleted: Option<Timestamp>,
     /// How far it is.
@@ -314,6 +316,7 @@ impl From<JobLite> for JobView {
                 .and_then(|hash| TemplateHash::parse(hash)),
             node: annotations.remove(names::NODE_NAME).map(NodeName::new),
             node_uid: annotations.remove(names::NODE_UID).map(NodeUid::new),
+            retry: annotations.remove(names::RETRY),
             deleted: metadata.deletion_timestamp.map(|time| time.0),
             run,
             unready_since: if unready { job.status.start_time } else { None },

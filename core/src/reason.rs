@@ -105,8 +105,14 @@ reasons! {
     QuotaExceeded: Yes,
     /// The API server refuses the Job.
     Refused: Yes,
+    /// The old Job of the node has been going for a minute; it is never forced.
+    ReplacePending: No,
     /// The old Job of the node must be gone before the new one starts.
     Replacing: No,
+    /// The node's Job was deleted because a retry was asked for.
+    Retried: No,
+    /// A retry names nodes that are not selected or not there.
+    RetryUnknownNodes: No,
     /// Nodes are running.
     Running: No,
     /// `selector` and `ingoreSelector` are both set.

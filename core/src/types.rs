@@ -155,6 +155,10 @@ pub struct DaemonJobStatus {
     /// Nodes stand there as short tokens of their UIDs. Removing an entry makes its nodes run again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub finished_nodes: Vec<FinishedNodes>,
+    /// The last retry that was asked for with the annotation daemon.justk8s.com/retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RetryStatus")]
+    pub retry: Option<RetryStatus>,
     /// The state in a form that tools understand: Reconciling, Stalled, Ready, Complete, Failed, Finished.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -201,6 +205,17 @@ pub struct FinishedNodes {
     /// Tokens of the nodes where it failed, sorted, separated by spaces.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub failed: String,
+}
+
+/// A retry: nodes that run once more because the annotation daemon.justk8s.com/retry asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryStatus {
+    /// The token of the annotation; each is handled once.
+    pub token: String,
+    /// Tokens of the nodes whose new Job has not been seen, sorted, separated by spaces.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pending: String,
 }
 
 /// A condition, as Kubernetes objects have them.

@@ -10,7 +10,8 @@ use daemonjob_core::hash::TemplateHash;
 use daemonjob_core::names::{JobName, Uid};
 use daemonjob_core::observed::{JobLite, JobView, Ownership};
 use daemonjob_core::plan::{
-    Answer, EventDraft, Fresh, Guard, Outcome, Slot, Subject, Why, build_job, classify_create, classify_delete, permits,
+    Answer, EventDraft, Fresh, Guard, Outcome, Slot, Subject, Why, build_job, classify_create, classify_delete,
+    permits, taken,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -196,7 +197,7 @@ impl Executor {
                 let (name, uid) = (done.work.subject.name(), done.work.subject.uid());
                 done.outcome = match view.ownership(name, uid) {
                     Ownership::Foreign => Outcome::Taken {
-                        detail: taken(&done.work.key, &view),
+                        detail: taken(&done.work.key.namespace, &view),
                     },
                     Ownership::Older | Ownership::Own => Outcome::Done,
                 };
@@ -258,16 +259,4 @@ fn passing(write: &Write, answer: &Answer) -> Outcome {
         Write::Create { .. } | Write::RestoreHash { .. } => classify_create(&passing),
         Write::Delete { .. } => classify_delete(&passing),
     }
-}
-
-fn taken(key: &Key, job: &JobView) -> String {
-    let owner = job
-        .owner
-        .as_ref()
-        .map_or_else(String::new, |owner| format!(" of DaemonJob {}", owner.name));
-    format!(
-        "Job {name}{owner} is not recognisable as ours; to free the name: kubectl delete job {name} -n {namespace}",
-        name = job.name,
-        namespace = key.namespace
-    )
 }

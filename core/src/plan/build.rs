@@ -19,7 +19,7 @@ pub fn build_job(subject: &Subject, slot: &Slot) -> Option<Value> {
             "name": slot.name.as_str(),
             "namespace": subject.namespace(),
             "labels": job_labels(template, subject, node),
-            "annotations": job_annotations(template, spec, node),
+            "annotations": job_annotations(template, subject, spec, node),
             "ownerReferences": [{
                 "apiVersion": API_VERSION,
                 "kind": KIND,
@@ -45,11 +45,14 @@ fn add_our_labels(labels: &mut Map<String, Value>, subject: &Subject, node: &Nod
     labels.insert(names::NODE_LABEL.to_owned(), node_label(&node.name).into());
 }
 
-fn job_annotations(template: &Value, spec: &Spec, node: &NodeView) -> Map<String, Value> {
+fn job_annotations(template: &Value, subject: &Subject, spec: &Spec, node: &NodeView) -> Map<String, Value> {
     let mut annotations = object(template, "/metadata/annotations");
     annotations.insert(names::TEMPLATE_HASH.to_owned(), spec.template.hash().as_str().into());
     annotations.insert(names::NODE_NAME.to_owned(), node.name.as_str().into());
     annotations.insert(names::NODE_UID.to_owned(), node.uid.as_str().into());
+    if let Some(token) = subject.retry().pending(&node.uid) {
+        annotations.insert(names::RETRY.to_owned(), token.into());
+    }
     annotations
 }
 

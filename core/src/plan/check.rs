@@ -98,12 +98,22 @@ fn check_delete(seen: &Observed<'_>, action: &Action, found: &mut Vec<Violation>
             name.as_str(),
         ));
     }
+    let pending = job
+        .node_uid
+        .as_ref()
+        .and_then(|node| seen.subject.retry().pending(node));
+    if *why == Why::Retried && (pending.is_none() || pending == job.retry.as_deref()) {
+        found.push(violation(
+            "I3 a retry deletes only what is pending, and not its own Job",
+            name.as_str(),
+        ));
+    }
     let finished = matches!(job.run, Run::Failed { .. } | Run::Succeeded { .. });
     let recorded = job
         .node_uid
         .as_ref()
         .is_some_and(|node| seen.subject.record().of(node).is_some());
-    if finished && !recorded && matches!(why, Why::Deselected | Why::Expired | Why::Replaced) {
+    if finished && !recorded && matches!(why, Why::Deselected | Why::Expired | Why::Replaced | Why::Retried) {
         found.push(violation(
             "M7 a finished Job goes only once its outcome is recorded",
             name.as_str(),

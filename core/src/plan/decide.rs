@@ -1,7 +1,8 @@
 //! One decision for one node. It reads like the table of the design's chapter on replacing and never re-running.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::outcome::taken;
 use super::{Slot, Subject};
 use crate::eligibility::{Because, Eligibility};
 use crate::names::NodeUid;
@@ -26,8 +27,8 @@ pub enum Decision {
     Ignore,
     /// Leave it as it is.
     Keep(Progress),
-    /// Delete the Job of an older template; its successor starts once it is gone.
-    Replace,
+    /// Delete the Job of an older template, or of a node that is to run again; its successor starts once it is gone.
+    Replace(Why),
     /// Delete a Job that should not be there.
     Retire(Why),
     /// The template excludes the node.
@@ -79,6 +80,8 @@ pub enum Why {
     OwnerGone,
     /// The template changed.
     Replaced,
+    /// A retry was asked for.
+    Retried,
 }
 
 impl Why {
@@ -91,9 +94,13 @@ impl Why {
             Self::NodeRecreated => Reason::NodeRecreated,
             Self::OwnerGone => Reason::OwnerGone,
             Self::Replaced => Reason::TemplateReplaced,
+            Self::Retried => Reason::Retried,
         }
     }
 }
+
+/// How long a Job that was told to go may take before that is told.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
 /// What the decision is taken by: the same for all nodes of a plan.
 #[derive(Clone, Copy)]
@@ -118,13 +125,13 @@ pub fn decide(slot: &Slot, subject: &Subject, spec: &Spec, now: Timestamp) -> De
     let ownership = job.map(|job| job.ownership(subject.name(), subject.uid()));
     match (slot.node.as_deref(), job, ownership) {
         (None, Some(job), Some(Ownership::Own)) => retire(job, Why::NodeGone),
-        (_, Some(job), Some(Ownership::Older)) => older_owner(slot, job),
+        (_, Some(job), Some(Ownership::Older)) => clear(slot, job, Why::OwnerGone, now),
         (Some(node), Some(job), Some(Ownership::Own)) if job.node_uid.as_ref() != Some(&node.uid) => {
-            gone_or(job, slot.selected, Decision::Retire(Why::NodeRecreated))
+            clear(slot, job, Why::NodeRecreated, now)
         }
         (Some(node), Some(job), Some(Ownership::Own)) => own_job(slot, node, job, policy),
         (Some(node), None, _) if slot.selected => settle(slot, node, from_record(policy.subject, &node.uid), policy),
-        (Some(node), Some(_), _) if slot.selected => foreign(node, subject),
+        (Some(node), Some(job), _) if slot.selected => foreign(node, job, subject),
         (Some(_) | None, Some(_) | None, _) => Decision::Ignore,
     }
 }
@@ -138,34 +145,50 @@ fn retire(job: &JobView, why: Why) -> Decision {
     }
 }
 
-/// While the Job of a selected node goes, the node waits for its name.
-fn gone_or(job: &JobView, selected: bool, otherwise: Decision) -> Decision {
-    match (job.deleted.is_some(), selected) {
-        (false, _) => otherwise,
+/// A Job that must be gone before anything starts: told to go, or going already.
+fn clear(slot: &Slot, job: &JobView, why: Why, now: Timestamp) -> Decision {
+    match (job.deleted.is_some(), slot.selected) {
+        (false, _) => Decision::Retire(why),
         (true, false) => Decision::Ignore,
-        (true, true) => Decision::Wait {
-            because: Reason::Replacing.into(),
-            outdated: false,
-        },
+        (true, true) => going(job, false, now),
     }
 }
 
-fn older_owner(slot: &Slot, job: &JobView) -> Decision {
-    gone_or(job, slot.selected, Decision::Retire(Why::OwnerGone))
+/// The node waits for the name. After a while that is told as what it is, but never forced: the Pod may still run.
+fn going(job: &JobView, outdated: bool, now: Timestamp) -> Decision {
+    let pending = is_pending_since(job).is_some_and(|at| at <= now);
+    let reason = if pending {
+        Reason::ReplacePending
+    } else {
+        Reason::Replacing
+    };
+    Decision::Wait {
+        because: reason.into(),
+        outdated,
+    }
+}
+
+/// From when on a Job that goes counts as one that does not go.
+pub(super) fn is_pending_since(job: &JobView) -> Option<Timestamp> {
+    Some(job.deleted?.checked_add(PATIENCE).unwrap_or(Timestamp::MAX))
 }
 
 /// Somebody else's Job has the name. A record stands all the same; else the node waits until the name is free.
-fn foreign(node: &NodeView, subject: &Subject) -> Decision {
+fn foreign(node: &NodeView, job: &JobView, subject: &Subject) -> Decision {
+    let again = subject.retry().pending(&node.uid).is_some();
     match subject.record().of(&node.uid) {
-        Some((hash, finish)) => {
+        Some((hash, finish)) if !again => {
             let outdated = subject.annotated_hash() != Some(hash);
             Decision::Keep(Progress {
                 stage: Stage::Finished(finish),
                 outdated,
             })
         }
-        None => Decision::Wait {
-            because: Reason::NameConflict.into(),
+        Some(_) | None => Decision::Wait {
+            because: Because {
+                reason: Reason::NameConflict,
+                detail: Some(taken(subject.namespace(), job)),
+            },
             outdated: false,
         },
     }
@@ -186,15 +209,12 @@ fn own_job(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>) -> D
     match settle(slot, node, from_record(policy.subject, &node.uid), policy) {
         Decision::Create => {
             let outdated = job.hash.as_ref() != Some(policy.spec.template.hash());
-            Decision::Wait {
-                because: Reason::Replacing.into(),
-                outdated,
-            }
+            going(job, outdated, policy.now)
         }
         settled @ (Decision::Expire { .. }
         | Decision::Ignore
         | Decision::Keep(_)
-        | Decision::Replace
+        | Decision::Replace(_)
         | Decision::Retire(_)
         | Decision::Skip { .. }
         | Decision::Wait { .. }) => settled,
@@ -210,14 +230,28 @@ fn settle(slot: &Slot, node: &NodeView, exists: Exists<'_>, policy: Policy<'_>) 
         Exists::Nothing => false,
         Exists::Record(recorded, _) => recorded != hash.as_str(),
     };
+    let again = is_to_run_again(node, exists, subject);
+    let replaced = outdated && spec.replace;
     match exists {
-        Exists::Job(job) if outdated && spec.replace => replace(node, job, subject),
+        Exists::Job(job) if replaced => replace(node, job, policy, Why::Replaced),
+        Exists::Job(job) if again => replace(node, job, policy, Why::Retried),
         Exists::Job(job) => keep(node, job, outdated, policy),
-        Exists::Record(_, finish) if !(outdated && spec.replace) => Decision::Keep(Progress {
+        Exists::Record(_, finish) if !replaced && !again => Decision::Keep(Progress {
             stage: Stage::Finished(finish),
             outdated,
         }),
-        Exists::Nothing | Exists::Record(..) => start(slot, node, policy, outdated),
+        Exists::Nothing | Exists::Record(..) => start(slot, node, policy, outdated || again),
+    }
+}
+
+/// A retry is pending for the node, and this is not the Job that it started.
+fn is_to_run_again(node: &NodeView, exists: Exists<'_>, subject: &Subject) -> bool {
+    let Some(token) = subject.retry().pending(&node.uid) else {
+        return false;
+    };
+    match exists {
+        Exists::Job(job) => job.retry.as_deref() != Some(token),
+        Exists::Nothing | Exists::Record(..) => true,
     }
 }
 
@@ -240,12 +274,10 @@ fn keep(node: &NodeView, job: &JobView, outdated: bool, policy: Policy<'_>) -> D
 }
 
 /// The Job of another template goes, but only when its successor may start.
-fn replace(node: &NodeView, job: &JobView, subject: &Subject) -> Decision {
+fn replace(node: &NodeView, job: &JobView, policy: Policy<'_>, why: Why) -> Decision {
+    let subject = policy.subject;
     if job.deleted.is_some() {
-        return Decision::Wait {
-            because: Reason::Replacing.into(),
-            outdated: true,
-        };
+        return going(job, true, policy.now);
     }
     match (finish(job), subject.requirements().may_start(node)) {
         (None, Eligibility::Skipped(_) | Eligibility::Waiting(_)) => Decision::Keep(Progress {
@@ -257,7 +289,7 @@ fn replace(node: &NodeView, job: &JobView, subject: &Subject) -> Decision {
             because: Reason::Replacing.into(),
             outdated: true,
         },
-        (_, Eligibility::Yes) => Decision::Replace,
+        (_, Eligibility::Yes) => Decision::Replace(why),
         (Some(_), Eligibility::Skipped(because)) => Decision::Skip {
             because,
             outdated: true,
@@ -294,7 +326,7 @@ fn expire(job: &JobView, node: &NodeView, policy: Policy<'_>) -> Option<Decision
     };
     let stage = Stage::Finished(finish(job)?);
     let outdated = job.hash.as_ref() != Some(spec.template.hash());
-    let after = jiff::SignedDuration::from_secs(i64::from(ttl.max(0)));
+    let after = SignedDuration::from_secs(i64::from(ttl.max(0)));
     let at = (*at)?.checked_add(after).unwrap_or(Timestamp::MAX);
     Some(Decision::Expire {
         at,

@@ -1,20 +1,21 @@
 //! From one decision per node to actions, counters, status and events: all from the same decisions,
 //! so that they always agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::conditions::{Verdict, conditions};
-use super::decide::{Stage, finish, is_result};
+use super::decide::{Stage, finish, is_pending_since, is_result};
 use super::guard::NodeGuard;
-use super::status::{groups, is_urgent, stuck_nodes, summary};
+use super::status::{GROUP_NAMES_MAX, groups, is_urgent, stuck_nodes, summary};
 use super::{About, Action, Decision, EventDraft, Guard, Observed, Plan, Slot, Why};
 use crate::eligibility::Because;
-use crate::names::JobName;
+use crate::names::{JobName, NodeName};
 use crate::observed::{JobView, NodeView, Ownership, Run};
 use crate::reason::Reason;
 use crate::record::{Finish, Record};
+use crate::retry::Retry;
 use crate::types::{DaemonJobStatus, Failure};
 use crate::validation::{FieldError, Spec};
 
@@ -42,7 +43,7 @@ pub(super) struct Tally {
     pub(super) skipped_groups: BTreeMap<Because, Vec<String>>,
     stuck: Vec<String>,
     failures: Vec<Failure>,
-    new_failures: Vec<EventDraft>,
+    news: Vec<EventDraft>,
 }
 
 impl Tally {
@@ -58,6 +59,7 @@ pub(super) fn fold(seen: &Observed<'_>, spec: &Spec, decisions: &[Decision]) -> 
         folding.remember(slot);
         folding.one(index, slot, decision);
     }
+    folding.take_retry_request(decisions);
     folding.finish()
 }
 
@@ -69,6 +71,7 @@ struct Folding<'a> {
     completed: bool,
     tally: Tally,
     record: Record,
+    retry: Retry,
     actions: Vec<Action>,
     creates: usize,
     wake_at: Option<Timestamp>,
@@ -84,9 +87,10 @@ impl<'a> Folding<'a> {
             start_time: carried
                 .and_then(|status| status.start_time)
                 .unwrap_or_else(|| seen.second()),
-            completed: carried.is_some_and(|status| status.completion_time.is_some()),
+            completed: carried.is_some_and(|status| status.completion_time.is_some()) && !is_retrying(seen),
             tally: Tally::default(),
             record: seen.subject.record().clone(),
+            retry: seen.subject.retry().clone(),
             actions: Vec::new(),
             creates: 0,
             wake_at: None,
@@ -107,6 +111,15 @@ impl<'a> Folding<'a> {
         else {
             return;
         };
+        if self
+            .retry
+            .pending(&node.uid)
+            .is_some_and(|token| job.retry.as_deref() == Some(token))
+        {
+            // The Job of the retry is there: what the node finished before it counts no longer.
+            self.retry.remove(&node.uid);
+            self.record.forget(&node.uid);
+        }
         match finish(job) {
             Some(finish) if is_result(job) => self.record_finish(node, job, finish),
             Some(_) => {}
@@ -127,11 +140,45 @@ impl<'a> Folding<'a> {
         let is_new = self.record.of(&node.uid) != Some((hash.as_str(), finish));
         self.record.finish(&node.uid, hash, finish);
         if let (true, Run::Failed { reason, message, .. }) = (is_new, &job.run) {
-            self.tally.new_failures.push(EventDraft {
+            self.tally.news.push(EventDraft {
                 warning: true,
                 reason: Reason::JobFailed,
                 note: format!("node {}: {reason}: {message}", node.name),
                 about: Some(About::Job(job.name.clone())),
+            });
+        }
+    }
+
+    /// A token that was not seen before: from the next plan on its nodes run again.
+    fn take_retry_request(&mut self, decisions: &[Decision]) {
+        let Some(request) = self.seen.subject.retry_request() else {
+            return;
+        };
+        if request.token == self.seen.subject.retry().token() {
+            return;
+        }
+        self.retry = Retry::new(&request.token);
+        let mut unknown: BTreeSet<&NodeName> = request.nodes.iter().flatten().collect();
+        for (slot, decision) in self.seen.slots.iter().zip(decisions) {
+            let Some(node) = slot.node.as_ref().filter(|_| slot.selected) else {
+                continue;
+            };
+            let named = unknown.remove(&node.name);
+            if named || (request.nodes.is_none() && has_failed(decision)) {
+                self.retry.add(&node.uid);
+            }
+        }
+        if !unknown.is_empty() {
+            let names: Vec<&str> = unknown.iter().take(GROUP_NAMES_MAX).map(|name| name.as_str()).collect();
+            self.tally.news.push(EventDraft {
+                warning: true,
+                reason: Reason::RetryUnknownNodes,
+                note: format!(
+                    "retry {}: not selected or not there: {}",
+                    request.token,
+                    names.join(", ")
+                ),
+                about: None,
             });
         }
     }
@@ -151,8 +198,8 @@ impl<'a> Folding<'a> {
             }
             Decision::Ignore => {}
             Decision::Keep(progress) => self.count(slot, progress.stage, progress.outdated),
-            Decision::Replace => {
-                self.delete(slot, Why::Replaced);
+            Decision::Replace(why) => {
+                self.delete(slot, *why);
                 self.count_waiting(slot, &Reason::Replacing.into(), true);
             }
             Decision::Retire(why) => {
@@ -173,6 +220,10 @@ impl<'a> Folding<'a> {
             Decision::Wait { because, outdated } => {
                 if let Some(setback) = &slot.setback {
                     self.wake(setback.retry_at);
+                }
+                let overdue = slot.job.as_deref().and_then(is_pending_since);
+                if let Some(at) = overdue.filter(|at| *at > self.seen.now) {
+                    self.wake(at);
                 }
                 self.count_waiting(slot, because, *outdated);
             }
@@ -316,7 +367,7 @@ impl<'a> Folding<'a> {
         );
         let status = self.status(&verdict);
         let mut events = verdict.events(self.seen);
-        events.append(&mut self.tally.new_failures);
+        events.append(&mut self.tally.news);
         events.truncate(FAILURES_MAX);
         Plan {
             urgent: is_urgent(self.seen.subject.status(), &status),
@@ -352,6 +403,7 @@ impl<'a> Folding<'a> {
                 .finished
                 .then(|| completion.unwrap_or_else(|| self.seen.second())),
             finished_nodes: self.record.render(),
+            retry: self.retry.render(),
             conditions: conditions(verdict, self.seen),
         }
     }
@@ -374,6 +426,27 @@ pub(super) fn invalid(seen: &Observed<'_>, causes: &[FieldError]) -> Plan {
         status,
         events,
         wake_at: None,
+    }
+}
+
+/// A node that is selected is still to run again.
+fn is_retrying(seen: &Observed<'_>) -> bool {
+    let pending = |node: &NodeView| seen.subject.retry().pending(&node.uid).is_some();
+    let mut selected = seen.slots.iter().filter(|slot| slot.selected);
+    selected.any(|slot| slot.node.as_deref().is_some_and(pending))
+}
+
+fn has_failed(decision: &Decision) -> bool {
+    match decision {
+        Decision::Expire { progress, .. } | Decision::Keep(progress) => {
+            progress.stage == Stage::Finished(Finish::Failed)
+        }
+        Decision::Create
+        | Decision::Ignore
+        | Decision::Replace(_)
+        | Decision::Retire(_)
+        | Decision::Skip { .. }
+        | Decision::Wait { .. } => false,
     }
 }
 

@@ -46,6 +46,8 @@ pub enum NodeGuard {
         uid: NodeUid,
         /// Hash and finish, if there is a record.
         finish: Option<(String, Finish)>,
+        /// The retry that is pending for it.
+        retry: Option<String>,
     },
 }
 
@@ -88,9 +90,10 @@ fn node_permits(guard: &NodeGuard, subject: &Subject, fresh: Option<&NodeView>) 
             };
             fresh.is_none_or(|node| !spec.selection.matches(&node.labels))
         }
-        NodeGuard::Recorded { uid, finish } => {
+        NodeGuard::Recorded { uid, finish, retry } => {
             let recorded = subject.record().of(uid);
             recorded == finish.as_ref().map(|(hash, finish)| (hash.as_str(), *finish))
+                && subject.retry().pending(uid) == retry.as_deref()
         }
     }
 }
@@ -108,10 +111,10 @@ impl Guard {
 
 impl NodeGuard {
     pub(super) fn recorded(subject: &Subject, uid: &NodeUid) -> Self {
-        let finish = subject.record().of(uid).map(|(hash, finish)| (hash.to_owned(), finish));
         Self::Recorded {
             uid: uid.clone(),
-            finish,
+            finish: subject.record().of(uid).map(|(hash, finish)| (hash.to_owned(), finish)),
+            retry: subject.retry().pending(uid).map(str::to_owned),
         }
     }
 
@@ -121,7 +124,7 @@ impl NodeGuard {
         };
         match why {
             Why::Deselected => Self::NotSelected { name: name.clone() },
-            Why::Expired | Why::Replaced => Self::recorded(subject, uid),
+            Why::Expired | Why::Replaced | Why::Retried => Self::recorded(subject, uid),
             Why::NodeGone | Why::NodeRecreated => Self::Gone {
                 name: name.clone(),
                 uid: uid.clone(),

@@ -25,7 +25,7 @@ pub use self::build::build_job;
 pub use self::check::{Violation, check};
 pub use self::decide::{Decision, Progress, Why, decide};
 pub use self::guard::{Fresh, Guard, NodeGuard, permits};
-pub use self::outcome::{Answer, Outcome, Refusal, Setback, absorb, classify_create, classify_delete};
+pub use self::outcome::{Answer, Outcome, Refusal, Setback, absorb, classify_create, classify_delete, taken};
 pub use self::slot::{Slot, slots};
 pub use self::status::status_patch;
 pub use self::subject::Subject;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::eligibility::Because;
+use crate::observed::JobView;
 use crate::reason::Reason;
 
 /// First wait after a failure; doubled each time.
@@ -140,6 +141,16 @@ fn wait(attempts: u32, asked: Option<Duration>, jitter: f64) -> Duration {
 fn after(now: Timestamp, wait: Duration) -> Timestamp {
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// What to tell of a Job that is not ours and has the name of ours.
+pub fn taken(namespace: &str, job: &JobView) -> String {
+    let owner = job
+        .owner
+        .as_ref()
+        .map_or_else(String::new, |owner| format!(" of DaemonJob {}", owner.name));
+    let name = &job.name;
+    format!("Job {name}{owner} is not recognisable as ours; to free the name: kubectl delete job {name} -n {namespace}")
 }
 
 /// What the answer to a refused create means. `AlreadyExists` is not for this function: it needs a look at the Job.

@@ -12,7 +12,7 @@ use crate::reason::Reason;
 use crate::types::{DaemonJobStatus, NodeGroup};
 
 /// Nodes that a group names.
-const GROUP_NAMES_MAX: usize = 5;
+pub(super) const GROUP_NAMES_MAX: usize = 5;
 
 /// Whether a condition changes, or the run: such a status is written at once.
 pub(super) fn is_urgent(old: &DaemonJobStatus, new: &DaemonJobStatus) -> bool {

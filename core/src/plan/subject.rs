@@ -3,9 +3,10 @@
 use super::{Action, EventDraft};
 use crate::eligibility::Requirements;
 use crate::hash::TemplateHash;
-use crate::names::{TEMPLATE_HASH, Uid};
+use crate::names::{RETRY, TEMPLATE_HASH, Uid};
 use crate::reason::Reason;
 use crate::record::Record;
+use crate::retry::{Request, Retry};
 use crate::types::{DaemonJob, DaemonJobStatus};
 use crate::validation::{self, Reading};
 
@@ -23,20 +24,20 @@ pub struct Subject {
     requirements: Requirements,
     status: DaemonJobStatus,
     record: Record,
+    retry_request: Option<Request>,
+    retry: Retry,
 }
 
 impl Subject {
     /// Reads a DaemonJob. Total: a spec that breaks a rule is data, see [`Reading`].
     pub fn new(daemon_job: DaemonJob) -> Self {
         let DaemonJob {
-            mut metadata,
-            spec,
-            status,
-            ..
+            metadata, spec, status, ..
         } = daemon_job;
         let name = metadata.name.unwrap_or_default();
         let reading = validation::read(&name, &spec);
         let status = status.unwrap_or_default();
+        let mut annotations = metadata.annotations.unwrap_or_default();
         Self {
             requirements: reading
                 .runnable()
@@ -49,10 +50,9 @@ impl Subject {
             generation: metadata.generation.unwrap_or_default(),
             resource_version: metadata.resource_version.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
-            annotated_hash: metadata
-                .annotations
-                .as_mut()
-                .and_then(|annotations| annotations.remove(TEMPLATE_HASH)),
+            annotated_hash: annotations.remove(TEMPLATE_HASH),
+            retry_request: annotations.remove(RETRY).and_then(|text| Request::parse(&text)),
+            retry: Retry::read(status.retry.as_ref()),
             record: Record::read(&status.finished_nodes),
             status,
         }
@@ -111,6 +111,16 @@ impl Subject {
     /// The record in that status.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// What the retry annotation asks for.
+    pub fn retry_request(&self) -> Option<&Request> {
+        self.retry_request.as_ref()
+    }
+
+    /// The retry that the status remembers.
+    pub fn retry(&self) -> &Retry {
+        &self.retry
     }
 
     /// Whether that status is of an earlier run.

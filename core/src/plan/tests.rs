@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::world::World;
+use super::{Action, Why};
 use crate::observed::Run;
 
 #[track_caller]
@@ -114,7 +115,8 @@ fn e19_nothing_starts_before_the_old_job_is_gone() {
     check(
         "template B replace\nnode n1\njob n1 hash=A running deleted@3",
         "0/1 done, 1 waiting (Replacing), 1 outdated
-         Reconciling Running",
+         Reconciling Running
+         wake 63",
     );
 }
 
@@ -220,7 +222,8 @@ fn a_job_that_finishes_after_its_deletion_is_not_a_result() {
     check(
         "template A\nnode n1\njob n1 hash=A succeeded@5 deleted@5",
         "0/1 done, 1 waiting (Replacing)
-         Reconciling Running",
+         Reconciling Running
+         wake 65",
     );
     check(
         "template A\nnode n1\njob n1 hash=A succeeded@4 deleted@5",
@@ -368,6 +371,7 @@ enum Step {
     Change(bool),
     End(usize, bool),
     Flip(bool),
+    Retry(u8),
     Round,
 }
 
@@ -376,6 +380,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         any::<bool>().prop_map(Step::Change),
         (0_usize..4, any::<bool>()).prop_map(|(node, succeeds)| Step::End(node, succeeds)),
         any::<bool>().prop_map(Step::Flip),
+        any::<u8>().prop_map(Step::Retry),
         Just(Step::Round),
     ];
     prop::collection::vec(step, 0..40)
@@ -400,6 +405,7 @@ fn walk(steps: &[Step]) -> World {
                 );
             }
             Step::Flip(replace) => world.set_replace(*replace),
+            Step::Retry(token) => world.ask_for_retry(&format!("t{token} n0,n1")),
             Step::Round => world.apply(&world.plan()),
         }
     }
@@ -410,8 +416,9 @@ proptest! {
     #[test]
     fn l1_l2_plans_become_empty_and_stay_empty(steps in steps()) {
         let mut world = walk(&steps);
-        // Record, delete, create, count: four rounds settle any world in which writes take effect at once.
-        for _ in 0..4 {
+        // Record, remember a retry, delete, create, count: so many rounds settle any world in which writes take
+        // effect at once.
+        for _ in 0..5 {
             world.apply(&world.plan());
         }
         let settled = world.plan();
@@ -424,7 +431,8 @@ proptest! {
         let mut world = walk(&steps);
         world.set_replace(false);
         world.set_template(if second { "B" } else { "A" });
-        let deletes = world.plan().actions.iter().filter(|action| matches!(action, super::Action::Delete { .. })).count();
+        let replaced = |action: &&Action| matches!(action, Action::Delete { why: Why::Replaced, .. });
+        let deletes = world.plan().actions.iter().filter(replaced).count();
         prop_assert_eq!(deletes, 0);
     }
 }
@@ -476,8 +484,81 @@ fn e49_five_minutes_without_a_ready_pod_are_told_and_change_nothing_else() {
 #[test]
 fn e06_the_unknown_outcome_of_a_gone_node_is_told() {
     let told = |job: &str| match &World::parse(&format!("template A\njob n1 hash=A {job}")).plan().actions[..] {
-        [super::Action::Delete { news, .. }] => news.is_some(),
+        [Action::Delete { news, .. }] => news.is_some(),
         other => panic!("{other:?}"),
     };
     assert!(told("running") && !told("succeeded@5"));
+}
+
+#[test]
+fn e45_a_retry_runs_what_failed_once_more_also_without_replace() {
+    let mut world = World::parse(
+        "template A\nnode n1\nnode n2\njob n1 hash=A failed@5\njob n2 hash=A succeeded@5\nretry again\ncompleted",
+    );
+    assert_eq!(world.plan().actions, [], "the token is stored first");
+    world.apply(&world.plan());
+    let lines = |world: &World| world.outcome();
+    assert_eq!(
+        lines(&world),
+        "delete n1 (Retried)\n1/2 done, 1 waiting (Replacing), 1 outdated\nReconciling Running"
+    );
+    world.apply(&world.plan());
+    assert_eq!(lines(&world).lines().next(), Some("create n1"));
+    world.apply(&world.plan());
+    assert_eq!(lines(&world), "1/2 done\nReconciling Running");
+    world.apply(&world.plan());
+    assert_eq!(world.plan().status.retry.unwrap().pending, "");
+    world.end("n1", Run::Succeeded { at: Some(world.now()) });
+    world.apply(&world.plan());
+    assert!(
+        lines(&world).starts_with("2/2 done\nReady AllSucceeded"),
+        "{}",
+        lines(&world)
+    );
+    assert_eq!(world.plan().actions, [], "each token is handled once");
+}
+
+#[test]
+fn e45_named_nodes_run_again_whatever_their_result_and_unknown_names_are_told() {
+    let mut world = World::parse(
+        "template A\nnode n1\nnode n2\nnode n3\njob n1 hash=A succeeded@5\njob n2 hash=A running\njob n3 hash=A failed@5
+         record n1 hash=A succeeded\nretry again n1,n2,n9",
+    );
+    let plan = world.plan();
+    assert!(
+        plan.events.iter().any(|event| event.note.contains("n9")),
+        "{:?}",
+        plan.events
+    );
+    world.apply(&plan);
+    let outcome = world.outcome();
+    assert!(
+        outcome.starts_with("delete n1 (Retried)\ndelete n2 (Retried)\n"),
+        "{outcome}"
+    );
+    assert!(!outcome.contains("delete n3"), "{outcome}");
+}
+
+#[test]
+fn e45_a_retry_whose_job_was_recorded_only_creates_and_marks_it() {
+    let world = World::parse("template A\nnode n1\nrecord n1 hash=A failed\npending again n1\nretry again");
+    assert!(world.outcome().starts_with("create n1"));
+    let job = super::build_job(&world.subject(), &world.slots()[0]).unwrap();
+    assert_eq!(job["metadata"]["annotations"]["daemon.justk8s.com/retry"], "again");
+}
+
+#[test]
+fn f22_a_job_that_does_not_go_is_told_after_a_minute_and_never_forced() {
+    let world = "template B replace\nnode n1\njob n1 hash=A running deleted@10";
+    check(
+        &format!("{world}\nnow 69"),
+        "0/1 done, 1 waiting (Replacing), 1 outdated
+         Reconciling Running
+         wake 70",
+    );
+    check(
+        &format!("{world}\nnow 70"),
+        "0/1 done, 1 waiting (ReplacePending), 1 outdated
+         Reconciling Running",
+    );
 }

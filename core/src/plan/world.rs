@@ -6,6 +6,8 @@
 //! node n1 os=linux uid=u9 cordoned taint=KEY:EFFECT joined=30
 //! job n1 hash=A running unready@5  or: succeeded@5 failed@5 suspended; deleted@9 owner=older owner=foreign nodeuid=u8
 //! record n1 hash=A succeeded
+//! retry again n1,n2                the annotation
+//! pending again n1                 the status remembers a retry
 //! conflict n1 due                  a setback
 //! refused QuotaExceeded due
 //! hash=wrong                       the annotation
@@ -28,6 +30,7 @@ use crate::names::{self, JobName, NodeName, NodeUid, Uid, job_name};
 use crate::observed::{JobView, Listed, NodeLiteSpec, NodeView, Owner, Run, Taint};
 use crate::reason::Reason;
 use crate::record::{Finish, Record};
+use crate::retry::Retry;
 use crate::types::{DaemonJob, DaemonJobStatus};
 
 const NAME: &str = "dj";
@@ -49,6 +52,8 @@ pub(crate) struct World {
     started: bool,
     completed: bool,
     deleting: bool,
+    retry_request: Option<String>,
+    retry: Retry,
     pub(crate) status: Option<DaemonJobStatus>,
 }
 
@@ -88,6 +93,8 @@ impl World {
             "started" => self.started = true,
             "completed" => self.completed = true,
             "deleting" => self.deleting = true,
+            "retry" => self.retry_request = Some(rest.join(" ")),
+            "pending" => self.pending_line(rest),
             "hash=wrong" => self.annotated = Some("0".repeat(64)),
             _ => panic!("no such line: {word}"),
         }
@@ -156,6 +163,7 @@ impl World {
             deleted: None,
             run: Run::Running,
             unready_since: None,
+            retry: None,
         };
         for word in &rest[1..] {
             let time = |text: &str| Some(at(text.parse().unwrap()));
@@ -173,6 +181,7 @@ impl World {
                 }
                 Some(("deleted", when)) => job.deleted = time(when),
                 Some(("hash", letter)) => job.hash = TemplateHash::of(&self.full_template(letter)).ok(),
+                Some(("retry", token)) => job.retry = Some(token.into()),
                 Some(("nodeuid", uid)) => job.node_uid = Some(NodeUid::new(uid)),
                 Some(("owner", "older")) => {
                     job.owner = Some(Owner {
@@ -196,6 +205,14 @@ impl World {
         };
         self.record
             .finish(&NodeUid::new(format!("{}-uid", rest[0])), &hash, finish);
+    }
+
+    fn pending_line(&mut self, rest: &[&str]) {
+        let mut retry = Retry::new(rest[0]);
+        rest[1..]
+            .iter()
+            .for_each(|node| retry.add(&NodeUid::new(format!("{node}-uid"))));
+        self.retry = retry;
     }
 
     fn conflict_line(&mut self, rest: &[&str]) {
@@ -251,6 +268,7 @@ impl World {
         let mut status = self.status.clone().unwrap_or_default();
         if self.status.is_none() {
             status.finished_nodes = self.record.render();
+            status.retry = self.retry.render();
             status.observed_generation = -1;
             if self.started || self.completed || self.now > 0 {
                 status.observed_generation = 1;
@@ -258,10 +276,12 @@ impl World {
             }
             status.completion_time = self.completed.then(|| at(1));
         }
+        let mut annotations = BTreeMap::from([(names::TEMPLATE_HASH, annotated)]);
+        annotations.extend(self.retry_request.clone().map(|text| (names::RETRY, text)));
         let daemon_job: DaemonJob = serde_json::from_value(json!({
             "metadata": {
                 "name": NAME, "namespace": "ns", "uid": UID, "generation": 1, "resourceVersion": "7",
-                "annotations": {names::TEMPLATE_HASH: annotated},
+                "annotations": annotations,
                 "deletionTimestamp": self.deleting.then(|| at(0)),
             },
             "spec": spec,
@@ -350,6 +370,10 @@ impl World {
 
     pub(crate) fn set_template(&mut self, letter: &str) {
         self.template = template(letter);
+    }
+
+    pub(crate) fn ask_for_retry(&mut self, request: &str) {
+        self.retry_request = Some(request.to_owned());
     }
 
     pub(crate) fn set_replace(&mut self, replace: bool) {
