@@ -76,6 +76,15 @@ pub struct JobLiteStatus {
     /// When it completed.
     #[serde(default)]
     pub completion_time: Option<Timestamp>,
+    /// How many of its Pods run or wait to run.
+    #[serde(default)]
+    pub active: Option<i32>,
+    /// How many of its Pods failed.
+    #[serde(default)]
+    pub failed: Option<i32>,
+    /// How many of its Pods succeeded.
+    #[serde(default)]
+    pub succeeded: Option<i32>,
     /// How many of its Pods are ready.
     #[serde(default)]
     pub ready: Option<i32>,
@@ -220,6 +229,8 @@ pub struct JobView {
     pub run: Run,
     /// It runs without a ready Pod, at least since then.
     pub unready_since: Option<Timestamp>,
+    /// It should run and has never had a Pod, since it was created.
+    pub podless_since: Option<Timestamp>,
 }
 
 /// The DaemonJob in a Job's controller reference.
@@ -302,6 +313,9 @@ impl JobView {
 impl From<JobLite> for JobView {
     fn from(job: JobLite) -> Self {
         let run = run(&job);
+        let status = &job.status;
+        let pods = [status.active, status.ready, status.failed, status.succeeded];
+        let podless = run == Run::Running && pods.into_iter().flatten().all(|pods| pods == 0);
         let unready = run == Run::Running && job.status.ready.unwrap_or_default() == 0;
         let metadata = job.metadata;
         let mut labels = metadata.labels.unwrap_or_default();
@@ -317,6 +331,7 @@ impl From<JobLite> for JobView {
             node: annotations.remove(names::NODE_NAME).map(NodeName::new),
             node_uid: annotations.remove(names::NODE_UID).map(NodeUid::new),
             retry: annotations.remove(names::RETRY),
+            podless_since: metadata.creation_timestamp.filter(|_| podless).map(|time| time.0),
             deleted: metadata.deletion_timestamp.map(|time| time.0),
             run,
             unready_since: if unready { job.status.start_time } else { None },

@@ -101,6 +101,8 @@ reasons! {
     OwnerGone: No,
     /// The node has too few process ids.
     PidPressure: No,
+    /// The Job's Pods are refused by quota, Pod Security, a webhook, or for want of a service account.
+    PodsRefused: Yes,
     /// A resource quota refuses the Job.
     QuotaExceeded: Yes,
     /// The API server refuses the Job.
@@ -123,6 +125,8 @@ reasons! {
     Starting: No,
     /// The Job is suspended.
     Suspended: No,
+    /// Another writer keeps changing the hash annotation.
+    TemplateHashContested: Yes,
     /// The hash annotation was missing or wrong and has been restored.
     TemplateHashRestored: No,
     /// The Job was deleted because the template changed.
@@ -138,6 +142,11 @@ reasons! {
 }
 
 impl Reason {
+    /// A node with this reason starts only after somebody's hand, though nothing is wrong with the node.
+    pub fn is_blocked(self) -> bool {
+        matches!(self, Self::NameConflict | Self::PodsRefused)
+    }
+
     /// A node with this reason cannot take work now, and will by itself when that ends.
     pub fn is_unavailable(self) -> bool {
         matches!(

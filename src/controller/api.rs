@@ -1,6 +1,7 @@
 //! Every request that the controller sends to the API server, each bounded in time and never repeated by the client:
 //! what failed is planned again, from what is there by then.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use daemonjob_core::hash::TemplateHash;
@@ -9,13 +10,17 @@ use daemonjob_core::observed::{JobLite, NodeLite, NodeView};
 use daemonjob_core::plan::Answer;
 use daemonjob_core::types::DaemonJob;
 use http::Request;
+use k8s_openapi::api::core::v1::Event;
 use kube::Client;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::Status;
 use serde_json::{Value, json};
 
 /// Longest time that one call may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most Events that one look reads.
+const EVENTS_MAX: u32 = 500;
 
 /// The API server, as the controller uses it.
 #[derive(Clone)]
@@ -71,6 +76,18 @@ impl Server {
             ..DeleteParams::default()
         };
         Ok(bounded(api.delete(name.as_str(), &params)).await?.left())
+    }
+
+    /// What the Events of Jobs in a namespace say of Pods that could not be created, the latest of each Job.
+    pub(super) async fn refused_pods(&self, namespace: &str) -> Result<BTreeMap<JobName, String>, Answer> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let refused = ListParams::default()
+            .fields("involvedObject.kind=Job,reason=FailedCreate")
+            .limit(EVENTS_MAX);
+        let mut events = bounded(api.list(&refused)).await?.items;
+        events.sort_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0));
+        let told = |event: Event| Some((JobName::new(event.involved_object.name?), event.message?));
+        Ok(events.into_iter().filter_map(told).collect())
     }
 
     /// Puts the right hash into the annotation, unless the object has changed since it was examined.

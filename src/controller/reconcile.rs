@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use daemonjob_core::names::JobName;
 use daemonjob_core::observed::Listed;
-use daemonjob_core::plan::{Observed, Outcome, Plan, Subject, check, plan, slots, status_patch};
+use daemonjob_core::plan::{Answer, Observed, Outcome, Plan, Subject, Troubles, check, plan, slots, status_patch};
 use kube::Client;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{JoinError, JoinSet};
@@ -62,6 +63,7 @@ pub(crate) async fn lead(
         metrics,
         writes: JoinSet::new(),
         reports: JoinSet::new(),
+        looks: JoinSet::new(),
         window: 1,
         last: None,
     };
@@ -75,6 +77,9 @@ pub(crate) async fn lead(
     }
 }
 
+/// What a look at Events found: refused Pods by Job.
+type Looked = (Key, Result<BTreeMap<JobName, String>, Answer>);
+
 struct Reconciler {
     index: Index,
     schedules: BTreeMap<Key, Schedule>,
@@ -83,6 +88,7 @@ struct Reconciler {
     metrics: Arc<Metrics>,
     writes: JoinSet<Done>,
     reports: JoinSet<Reported>,
+    looks: JoinSet<Looked>,
     window: usize,
     /// The DaemonJob that was served last: the next turn is another's.
     last: Option<Key>,
@@ -99,6 +105,7 @@ impl Reconciler {
                     self.take(event, &mut seen);
                 }
                 Some(done) = self.writes.join_next() => self.done(done)?,
+                Some(looked) = self.looks.join_next() => self.looked(looked)?,
                 Some(reported) = self.reports.join_next() => self.reported(reported)?,
                 () = sleep_until(wake) => {}
             }
@@ -162,8 +169,19 @@ impl Reconciler {
             return;
         };
         let (started, now) = (Instant::now(), clock::now());
-        let slots = slots(&subject, self.index.nodes(), &self.index.jobs(key), &schedule.setbacks);
-        let seen = Observed::new(proof, &subject, &slots, schedule.refusal.as_ref(), now);
+        let jobs = self.index.jobs(key);
+        let slots = slots(
+            &subject,
+            self.index.nodes(),
+            &jobs,
+            &schedule.setbacks,
+            &schedule.pods_refused,
+        );
+        let troubles = Troubles {
+            refusal: schedule.refusal.as_ref(),
+            restoring: schedule.restoring.as_ref(),
+        };
+        let seen = Observed::new(proof, &subject, &slots, troubles, now);
         let plan = plan(&seen);
         debug_assert_eq!(check(&seen, &plan), []);
         schedule.planned(plan.wake_at, Instant::now(), started.elapsed());
@@ -175,6 +193,13 @@ impl Reconciler {
             "planned"
         );
         schedule.enqueue(key, &subject, &slots, &plan);
+        if plan.look_for_events && schedule.look_for_events(Instant::now(), now) {
+            let (server, key) = (self.executor.server.clone(), key.clone());
+            self.looks.spawn(async move {
+                let refused = server.refused_pods(&key.namespace).await;
+                (key, refused)
+            });
+        }
         self.report(key, &subject, plan);
     }
 
@@ -292,6 +317,22 @@ impl Reconciler {
                 .forget_job(&done.work.key, name, |job| job.uid == *uid, &mut changes);
         }
         self.mark(changes);
+    }
+
+    fn looked(&mut self, looked: Result<Looked, JoinError>) -> Result<(), ControllerError> {
+        let (key, refused) = looked.map_err(|source| ControllerError::Panicked { source })?;
+        let Some(schedule) = self.schedules.get_mut(&key) else {
+            return Ok(());
+        };
+        match refused {
+            Ok(refused) if refused != schedule.pods_refused => {
+                schedule.pods_refused = refused;
+                schedule.dirty = true;
+            }
+            Ok(_) => {}
+            Err(answer) => warn!(?key, error = answer.message, "the Events of Jobs could not be read"),
+        }
+        Ok(())
     }
 
     fn reported(&mut self, reported: Result<Reported, JoinError>) -> Result<(), ControllerError> {

@@ -20,6 +20,8 @@ const REST: u32 = 20;
 
 /// A hash annotation that stays right for so long is no longer contested.
 const CALM: SignedDuration = SignedDuration::from_mins(10);
+/// Between two looks at Events: one list for a DaemonJob, however many of its Jobs have no Pod.
+const LOOK_PAUSE: Duration = Duration::from_secs(20);
 /// Pause after a guard did not hold: the cache needs a moment to catch up.
 const STALE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,10 @@ pub(super) struct Schedule {
     pub(super) setbacks: BTreeMap<JobName, Setback>,
     /// The API server refuses the template.
     pub(super) refusal: Option<Refusal>,
+    /// What Events say of Pods that could not be created.
+    pub(super) pods_refused: BTreeMap<JobName, String>,
+    /// No look at Events before then.
+    look_not_before: Instant,
     /// Restoring the hash annotation, and how often in a row.
     pub(super) restoring: Option<Setback>,
     /// Writes of the last plan that have not been sent.
@@ -61,6 +67,8 @@ impl Schedule {
             wake_at: None,
             setbacks: BTreeMap::new(),
             refusal: None,
+            pods_refused: BTreeMap::new(),
+            look_not_before: now,
             restoring: None,
             queue: VecDeque::new(),
             in_flight: BTreeSet::new(),
@@ -92,6 +100,16 @@ impl Schedule {
     /// Plan again at this time at the latest.
     pub(super) fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Whether to read Events now; if so, not again for a while.
+    pub(super) fn look_for_events(&mut self, now: Instant, clock: Timestamp) -> bool {
+        let due = self.look_not_before <= now;
+        if due {
+            self.look_not_before = now + LOOK_PAUSE;
+        }
+        self.wake(clock + (self.look_not_before - now));
+        due
     }
 
     /// Something did not hold any more: look again, but not at once.
@@ -130,7 +148,7 @@ impl Schedule {
                     resource_version,
                     news,
                 } => {
-                    if self.patching || !self.may_restore() {
+                    if self.patching {
                         continue;
                     }
                     Write::RestoreHash {
@@ -150,22 +168,6 @@ impl Schedule {
         }
     }
 
-    /// Against another writer that keeps changing the annotation, each restoration waits longer than the last.
-    fn may_restore(&mut self) -> bool {
-        let now = clock::now();
-        let Some(at) = self.restoring.as_ref().map(|setback| setback.retry_at) else {
-            return true;
-        };
-        if now.duration_since(at) > CALM {
-            self.restoring = None;
-        }
-        let due = at <= now;
-        if !due {
-            self.wake(at);
-        }
-        due
-    }
-
     pub(super) fn absorb(&mut self, write: &Write, outcome: &Outcome) {
         let (now, jitter) = (clock::now(), clock::jitter());
         self.dirty = true;
@@ -179,7 +181,11 @@ impl Schedule {
                 because: Reason::TemplateHashRestored.into(),
                 retry_after: None,
             };
-            self.restoring = absorb(self.restoring.as_ref(), None, &again, now, jitter).0;
+            let recent = self
+                .restoring
+                .as_ref()
+                .filter(|last| now.duration_since(last.retry_at) < CALM);
+            self.restoring = absorb(recent, None, &again, now, jitter).0;
             return;
         };
         self.in_flight.remove(name);

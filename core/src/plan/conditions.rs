@@ -2,6 +2,7 @@
 
 use super::fold::Tally;
 use super::{EventDraft, Observed, Refusal};
+use crate::names::TEMPLATE_HASH;
 use crate::reason::{Reason, Stalls};
 use crate::types::Condition;
 use crate::validation::FieldError;
@@ -64,6 +65,25 @@ impl Verdict {
         }
     }
 
+    /// The row of a hash annotation that somebody keeps changing.
+    pub(super) fn of_contested(manager: Option<&str>) -> Self {
+        let who = manager.map_or_else(
+            || "another writer".to_owned(),
+            |manager| format!("the field manager {manager:?}"),
+        );
+        Self {
+            reason: Reason::TemplateHashContested,
+            message: format!("{who} keeps changing the annotation {TEMPLATE_HASH}; nothing is started or stopped"),
+            reconciling: false,
+            stalled: true,
+            ready: false,
+            complete: false,
+            failed: false,
+            finished: false,
+            both_selectors: false,
+        }
+    }
+
     /// News that a condition brings, once: a run that ended, something that needs a hand, both selectors.
     pub(super) fn events(&self, seen: &Observed<'_>) -> Vec<EventDraft> {
         let old = seen.subject.status();
@@ -108,11 +128,8 @@ fn situation(tally: &Tally, refusal: Option<&Refusal>, grace_over: bool) -> (Rea
             )
         };
     }
-    if tally.open > 0 && !only_conflicts(tally) {
-        return running(tally);
-    }
     if tally.open > 0 {
-        return (Reason::NameConflict, conflicts(tally));
+        return blocked(tally).unwrap_or_else(|| running(tally));
     }
     if tally.unavailable > 0 && !grace_over {
         return running(tally);
@@ -164,31 +181,23 @@ fn all_unavailable(tally: &Tally) -> bool {
         .all(|because| because.reason.is_unavailable())
 }
 
-fn only_conflicts(tally: &Tally) -> bool {
-    let conflicts =
-        |(because, _): &(&crate::eligibility::Because, &Vec<String>)| because.reason == Reason::NameConflict;
-    let names: usize = tally
+/// Nothing unfinished is left but what needs somebody's hand: names that are taken, Pods that are refused.
+fn blocked(tally: &Tally) -> Option<(Reason, String)> {
+    let blocked = tally
         .waiting_groups
         .iter()
-        .filter(conflicts)
-        .map(|(_, names)| names.len())
-        .sum();
-    tally.active == 0 && i64::try_from(names).is_ok_and(|names| names >= tally.open)
-}
-
-fn conflicts(tally: &Tally) -> String {
-    let details = tally
-        .waiting_groups
-        .keys()
-        .filter(|because| because.reason == Reason::NameConflict);
-    let details: Vec<&str> = details
-        .filter_map(|because| because.detail.as_deref())
+        .filter(|(because, _)| because.reason.is_blocked());
+    let nodes: usize = blocked.clone().map(|(_, names)| names.len()).sum();
+    if tally.active > 0 || i64::try_from(nodes).is_ok_and(|nodes| nodes < tally.open) {
+        return None;
+    }
+    let details: Vec<&str> = blocked
+        .clone()
+        .filter_map(|(because, _)| because.detail.as_deref())
         .take(3)
         .collect();
-    if details.is_empty() {
-        return "Jobs that are not ours have the names of ours".to_owned();
-    }
-    details.join("; ")
+    let (because, _) = blocked.into_iter().next()?;
+    Some((because.reason, details.join("; ")))
 }
 
 fn all_skipped(tally: &Tally) -> String {

@@ -235,7 +235,7 @@ fn settle(slot: &Slot, node: &NodeView, exists: Exists<'_>, policy: Policy<'_>) 
     match exists {
         Exists::Job(job) if replaced => replace(node, job, policy, Why::Replaced),
         Exists::Job(job) if again => replace(node, job, policy, Why::Retried),
-        Exists::Job(job) => keep(node, job, outdated, policy),
+        Exists::Job(job) => keep(slot, node, job, outdated, policy),
         Exists::Record(_, finish) if !replaced && !again => Decision::Keep(Progress {
             stage: Stage::Finished(finish),
             outdated,
@@ -256,17 +256,25 @@ fn is_to_run_again(node: &NodeView, exists: Exists<'_>, subject: &Subject) -> bo
 }
 
 /// The Job stays, running or as the visible part of a result, until its time to live is over.
-fn keep(node: &NodeView, job: &JobView, outdated: bool, policy: Policy<'_>) -> Decision {
-    match finish(job) {
-        None if job.run == Run::Suspended => Decision::Wait {
+fn keep(slot: &Slot, node: &NodeView, job: &JobView, outdated: bool, policy: Policy<'_>) -> Decision {
+    let refused = slot.pods_refused.as_ref().filter(|_| job.podless_since.is_some());
+    match (finish(job), refused) {
+        (None, _) if job.run == Run::Suspended => Decision::Wait {
             because: Reason::Suspended.into(),
             outdated,
         },
-        None => Decision::Keep(Progress {
+        (None, Some(message)) => Decision::Wait {
+            because: Because {
+                reason: Reason::PodsRefused,
+                detail: Some(message.clone()),
+            },
+            outdated,
+        },
+        (None, None) => Decision::Keep(Progress {
             stage: Stage::Active,
             outdated,
         }),
-        Some(finish) => expire(job, node, policy).unwrap_or(Decision::Keep(Progress {
+        (Some(finish), _) => expire(job, node, policy).unwrap_or(Decision::Keep(Progress {
             stage: Stage::Finished(finish),
             outdated,
         })),

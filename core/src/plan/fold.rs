@@ -11,6 +11,7 @@ use super::guard::NodeGuard;
 use super::status::{GROUP_NAMES_MAX, groups, is_urgent, stuck_nodes, summary};
 use super::{About, Action, Decision, EventDraft, Guard, Observed, Plan, Slot, Why};
 use crate::eligibility::Because;
+use crate::hash::TemplateHash;
 use crate::names::{JobName, NodeName};
 use crate::observed::{JobView, NodeView, Ownership, Run};
 use crate::reason::Reason;
@@ -23,6 +24,10 @@ use crate::validation::{FieldError, Spec};
 const FAILURES_MAX: usize = 20;
 /// How long a Job may be without a ready Pod before its node counts as stuck.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(5);
+/// How long a Job may be without any Pod before its Events are read.
+const PODLESS_AFTER: SignedDuration = SignedDuration::from_secs(10);
+/// So many restorations in a row make the hash annotation contested.
+const CONTESTED_AFTER: u32 = 5;
 /// How long nodes may be unavailable before the rest counts as ready.
 pub(super) const UNAVAILABLE_GRACE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -75,6 +80,7 @@ struct Folding<'a> {
     actions: Vec<Action>,
     creates: usize,
     wake_at: Option<Timestamp>,
+    look_for_events: bool,
 }
 
 impl<'a> Folding<'a> {
@@ -94,6 +100,7 @@ impl<'a> Folding<'a> {
             actions: Vec::new(),
             creates: 0,
             wake_at: None,
+            look_for_events: false,
         }
     }
 
@@ -184,6 +191,7 @@ impl<'a> Folding<'a> {
     }
 
     fn one(&mut self, index: usize, slot: &Slot, decision: &Decision) {
+        self.watch_podless(slot);
         match decision {
             Decision::Create => self.create(index, slot),
             Decision::Expire { at, progress } => {
@@ -235,7 +243,7 @@ impl<'a> Folding<'a> {
         let Some(node) = &slot.node else { return };
         let outdated = self.record.of(&node.uid).is_some();
         self.creates += 1;
-        match self.seen.refusal {
+        match self.seen.troubles.refusal {
             Some(refusal) if refusal.retry_at > self.seen.now || self.creates > 1 => {
                 self.wake(refusal.retry_at);
                 self.count_waiting(
@@ -257,7 +265,11 @@ impl<'a> Folding<'a> {
             NodeGuard::recorded(subject, &node.uid),
         );
         self.actions.push(Action::Create { slot: index, guard });
-        let reason = self.seen.refusal.map_or(Reason::Starting, |refusal| refusal.reason);
+        let reason = self
+            .seen
+            .troubles
+            .refusal
+            .map_or(Reason::Starting, |refusal| refusal.reason);
         self.count_waiting(slot, &reason.into(), outdated);
     }
 
@@ -297,6 +309,19 @@ impl<'a> Folding<'a> {
                 let failure = self.failure(slot);
                 self.tally.failures.push(failure);
             }
+        }
+    }
+
+    /// A Job without any Pod may be one whose Pods are refused; only its Events say so.
+    fn watch_podless(&mut self, slot: &Slot) {
+        let Some(since) = slot.job.as_ref().and_then(|job| job.podless_since) else {
+            return;
+        };
+        let late = since.checked_add(PODLESS_AFTER).unwrap_or(Timestamp::MAX);
+        if late <= self.seen.now {
+            self.look_for_events = true;
+        } else {
+            self.wake(late);
         }
     }
 
@@ -361,7 +386,7 @@ impl<'a> Folding<'a> {
         }
         let verdict = Verdict::of_run(
             &self.tally,
-            self.seen.refusal,
+            self.seen.troubles.refusal,
             self.seen.subject.reading().both_selectors(),
             grace_ends <= self.seen.now,
         );
@@ -375,6 +400,7 @@ impl<'a> Folding<'a> {
             status,
             events,
             wake_at: self.wake_at,
+            look_for_events: self.look_for_events,
         }
     }
 
@@ -393,9 +419,9 @@ impl<'a> Folding<'a> {
             waiting: tally.waiting,
             outdated: tally.outdated,
             skipped: tally.skipped,
-            summary: Some(summary(tally, self.seen.refusal)),
+            summary: Some(summary(tally, self.seen.troubles.refusal)),
             failures: std::mem::take(&mut tally.failures),
-            waiting_nodes: groups(&tally.waiting_groups, self.seen.refusal),
+            waiting_nodes: groups(&tally.waiting_groups, self.seen.troubles.refusal),
             skipped_nodes: groups(&tally.skipped_groups, None),
             stuck_nodes: stuck_nodes(&tally.stuck, self.seen.subject),
             start_time: Some(self.start_time),
@@ -426,6 +452,44 @@ pub(super) fn invalid(seen: &Observed<'_>, causes: &[FieldError]) -> Plan {
         status,
         events,
         wake_at: None,
+        look_for_events: false,
+    }
+}
+
+/// The plan where the hash annotation is not that of the template: put it right, and nothing else before it is.
+/// Against somebody who keeps changing it that happens ever less often, and is told.
+pub(super) fn restore(seen: &Observed<'_>, hash: &TemplateHash) -> Plan {
+    let plan = Plan::nothing(seen);
+    let Some(restoring) = seen.troubles.restoring else {
+        return Plan {
+            actions: vec![seen.subject.restore_hash(hash)],
+            ..plan
+        };
+    };
+    let waits = restoring.retry_at > seen.now;
+    let plan = Plan {
+        actions: if waits {
+            Vec::new()
+        } else {
+            vec![seen.subject.restore_hash(hash)]
+        },
+        wake_at: waits.then_some(restoring.retry_at),
+        ..plan
+    };
+    if restoring.attempts < CONTESTED_AFTER {
+        return plan;
+    }
+    let verdict = Verdict::of_contested(seen.subject.hash_manager());
+    let status = DaemonJobStatus {
+        conditions: conditions(&verdict, seen),
+        ..plan.status
+    };
+    let events = verdict.events(seen);
+    Plan {
+        urgent: is_urgent(seen.subject.status(), &status),
+        status,
+        events,
+        ..plan
     }
 }
 

@@ -40,8 +40,17 @@ use crate::types::DaemonJobStatus;
 pub struct Observed<'a> {
     subject: &'a Subject,
     slots: &'a [Slot],
-    refusal: Option<&'a Refusal>,
+    troubles: Troubles<'a>,
     now: Timestamp,
+}
+
+/// What earlier writes for a DaemonJob as a whole met.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Troubles<'a> {
+    /// The API server refuses its Jobs.
+    pub refusal: Option<&'a Refusal>,
+    /// Its hash annotation was restored, so many times in a row.
+    pub restoring: Option<&'a Setback>,
 }
 
 impl<'a> Observed<'a> {
@@ -50,13 +59,13 @@ impl<'a> Observed<'a> {
         _proof: Listed,
         subject: &'a Subject,
         slots: &'a [Slot],
-        refusal: Option<&'a Refusal>,
+        troubles: Troubles<'a>,
         now: Timestamp,
     ) -> Self {
         Self {
             subject,
             slots,
-            refusal,
+            troubles,
             now,
         }
     }
@@ -80,6 +89,8 @@ pub struct Plan {
     pub events: Vec<EventDraft>,
     /// When to plan again though nothing happens.
     pub wake_at: Option<Timestamp>,
+    /// Some Jobs have no Pod though they should: their Events may say why.
+    pub look_for_events: bool,
 }
 
 /// One write.
@@ -147,10 +158,7 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
     };
     let hash = spec.template.hash();
     if seen.subject.annotated_hash() != Some(hash.as_str()) {
-        return Plan {
-            actions: vec![seen.subject.restore_hash(hash)],
-            ..Plan::nothing(seen)
-        };
+        return fold::restore(seen, hash);
     }
     let decisions: Vec<Decision> = seen
         .slots
@@ -168,6 +176,7 @@ impl Plan {
             urgent: false,
             events: Vec::new(),
             wake_at: None,
+            look_for_events: false,
         }
     }
 }

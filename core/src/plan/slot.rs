@@ -20,6 +20,8 @@ pub struct Slot {
     pub job: Option<Arc<JobView>>,
     /// What the last write for this node met, if it has not been made good.
     pub setback: Option<Setback>,
+    /// What the Job's Events say of its Pods, if they were refused.
+    pub pods_refused: Option<String>,
 }
 
 /// The slots of a DaemonJob, in the order of node names; Jobs whose node is gone come last.
@@ -31,6 +33,7 @@ pub fn slots(
     nodes: &BTreeMap<NodeName, Arc<NodeView>>,
     jobs: &BTreeMap<JobName, Arc<JobView>>,
     setbacks: &BTreeMap<JobName, Setback>,
+    pods_refused: &BTreeMap<JobName, String>,
 ) -> Vec<Slot> {
     let selection = subject.reading().runnable().ok().map(|spec| &spec.selection);
     let is_selected = |node: &NodeView| selection.is_some_and(|selection| selection.matches(&node.labels));
@@ -42,6 +45,7 @@ pub fn slots(
             let job = jobs.get(&name).cloned();
             (selected || job.is_some()).then(|| Slot {
                 setback: setbacks.get(&name).cloned(),
+                pods_refused: pods_refused.get(&name).cloned(),
                 node: Some(Arc::clone(node)),
                 selected,
                 job,
@@ -63,5 +67,6 @@ fn stray(subject: &Subject, nodes: &BTreeMap<NodeName, Arc<NodeView>>, job: &Arc
         selected: false,
         job: Some(Arc::clone(job)),
         setback: None,
+        pods_refused: None,
     })
 }

@@ -1,9 +1,11 @@
 //! The DaemonJob under the planner: its spec read once, its record decoded once.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+
 use super::{Action, EventDraft};
 use crate::eligibility::Requirements;
 use crate::hash::TemplateHash;
-use crate::names::{RETRY, TEMPLATE_HASH, Uid};
+use crate::names::{MANAGER, RETRY, TEMPLATE_HASH, Uid};
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::retry::{Request, Retry};
@@ -20,6 +22,7 @@ pub struct Subject {
     resource_version: String,
     deleting: bool,
     annotated_hash: Option<String>,
+    hash_manager: Option<String>,
     reading: Reading,
     requirements: Requirements,
     status: DaemonJobStatus,
@@ -37,6 +40,7 @@ impl Subject {
         let name = metadata.name.unwrap_or_default();
         let reading = validation::read(&name, &spec);
         let status = status.unwrap_or_default();
+        let hash_manager = metadata.managed_fields.as_deref().and_then(hash_manager);
         let mut annotations = metadata.annotations.unwrap_or_default();
         Self {
             requirements: reading
@@ -50,6 +54,7 @@ impl Subject {
             generation: metadata.generation.unwrap_or_default(),
             resource_version: metadata.resource_version.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
+            hash_manager,
             annotated_hash: annotations.remove(TEMPLATE_HASH),
             retry_request: annotations.remove(RETRY).and_then(|text| Request::parse(&text)),
             retry: Retry::read(status.retry.as_ref()),
@@ -91,6 +96,11 @@ impl Subject {
     /// The hash in its annotation, whatever it says.
     pub fn annotated_hash(&self) -> Option<&str> {
         self.annotated_hash.as_deref()
+    }
+
+    /// Who else wrote that annotation last.
+    pub(super) fn hash_manager(&self) -> Option<&str> {
+        self.hash_manager.as_deref()
     }
 
     /// Its spec, with everything that is wrong with it.
@@ -144,4 +154,19 @@ impl Subject {
             },
         }
     }
+}
+
+/// The field manager that wrote the hash annotation last, if it is not us.
+fn hash_manager(entries: &[ManagedFieldsEntry]) -> Option<String> {
+    let annotation = format!("f:{TEMPLATE_HASH}");
+    let wrote = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        let annotations = fields.and_then(|fields| fields.get("f:metadata")?.get("f:annotations"));
+        annotations.is_some_and(|annotations| annotations.get(&annotation).is_some())
+    };
+    let others = entries.iter().filter(|entry| entry.manager.as_deref() != Some(MANAGER));
+    let last = others
+        .filter(wrote)
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    last.manager.clone()
 }

@@ -562,3 +562,38 @@ fn f22_a_job_that_does_not_go_is_told_after_a_minute_and_never_forced() {
          Reconciling Running",
     );
 }
+
+#[test]
+fn e35_a_job_whose_pods_are_refused_waits_with_the_words_of_its_event() {
+    let world = "template A\nnode n1\njob n1 hash=A running podless@10";
+    check(
+        &format!("{world}\nnow 15"),
+        "0/1 done
+         Reconciling Running
+         wake 20",
+    );
+    assert!(World::parse(&format!("{world}\nnow 20")).plan().look_for_events);
+    check(
+        &format!("{world}\nnow 25\npodless n1"),
+        "0/1 done, 1 waiting (PodsRefused)
+         Stalled PodsRefused",
+    );
+    let admitted = "template A\nnode n1\njob n1 hash=A running\nnow 25\npodless n1";
+    check(
+        admitted,
+        "0/1 done
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e46_a_contested_hash_is_restored_ever_less_often_and_told_after_five_times() {
+    let world = "template A\nhash=wrong\nnode n1\nnow 10";
+    check(&format!("{world}\nrestored 1 30"), "wake 30");
+    check(&format!("{world}\nrestored 1 10"), "restore hash");
+    check(
+        &format!("{world}\nrestored 5 30"),
+        "Stalled TemplateHashContested
+         wake 30",
+    );
+}

@@ -8,6 +8,8 @@
 //! record n1 hash=A succeeded
 //! retry again n1,n2                the annotation
 //! pending again n1                 the status remembers a retry
+//! podless n1                       the Events of its Job say that Pods are refused
+//! restored 5 60                    the annotation was restored five times, not again before 60
 //! conflict n1 due                  a setback
 //! refused QuotaExceeded due
 //! hash=wrong                       the annotation
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{Action, Observed, Plan, Refusal, Setback, Slot, Subject, check, plan, slots};
+use super::{Action, Observed, Plan, Refusal, Setback, Slot, Subject, Troubles, check, plan, slots};
 use crate::eligibility::Because;
 use crate::hash::TemplateHash;
 use crate::names::{self, JobName, NodeName, NodeUid, Uid, job_name};
@@ -45,6 +47,8 @@ pub(crate) struct World {
     pub(crate) nodes: BTreeMap<NodeName, Arc<NodeView>>,
     pub(crate) jobs: BTreeMap<JobName, Arc<JobView>>,
     setbacks: BTreeMap<JobName, Setback>,
+    pods_refused: BTreeMap<JobName, String>,
+    restoring: Option<Setback>,
     refusal: Option<Refusal>,
     record: Record,
     annotated: Option<String>,
@@ -93,6 +97,11 @@ impl World {
             "started" => self.started = true,
             "completed" => self.completed = true,
             "deleting" => self.deleting = true,
+            "podless" => drop(self.pods_refused.insert(
+                job_name(NAME, &NodeName::new(rest[0])),
+                "exceeded quota: pods".to_owned(),
+            )),
+            "restored" => self.restored_line(rest),
             "retry" => self.retry_request = Some(rest.join(" ")),
             "pending" => self.pending_line(rest),
             "hash=wrong" => self.annotated = Some("0".repeat(64)),
@@ -164,12 +173,14 @@ impl World {
             run: Run::Running,
             unready_since: None,
             retry: None,
+            podless_since: None,
         };
         for word in &rest[1..] {
             let time = |text: &str| Some(at(text.parse().unwrap()));
             match word.split_once(['=', '@']) {
                 None if *word == "running" => job.run = Run::Running,
                 None if *word == "suspended" => job.run = Run::Suspended,
+                Some(("podless", since)) => job.podless_since = time(since),
                 Some(("unready", since)) => job.unready_since = time(since),
                 Some(("succeeded", when)) => job.run = Run::Succeeded { at: time(when) },
                 Some(("failed", when)) => {
@@ -205,6 +216,14 @@ impl World {
         };
         self.record
             .finish(&NodeUid::new(format!("{}-uid", rest[0])), &hash, finish);
+    }
+
+    fn restored_line(&mut self, rest: &[&str]) {
+        self.restoring = Some(Setback {
+            because: Reason::TemplateHashRestored.into(),
+            attempts: rest[0].parse().unwrap(),
+            retry_at: at(rest[1].parse().unwrap()),
+        });
     }
 
     fn pending_line(&mut self, rest: &[&str]) {
@@ -292,18 +311,22 @@ impl World {
     }
 
     pub(crate) fn slots(&self) -> Vec<Slot> {
-        slots(&self.subject(), &self.nodes, &self.jobs, &self.setbacks)
+        slots(
+            &self.subject(),
+            &self.nodes,
+            &self.jobs,
+            &self.setbacks,
+            &self.pods_refused,
+        )
     }
 
     pub(crate) fn plan(&self) -> Plan {
         let (subject, slots) = (self.subject(), self.slots());
-        let seen = Observed::new(
-            Listed::for_tests(),
-            &subject,
-            &slots,
-            self.refusal.as_ref(),
-            at(self.now),
-        );
+        let troubles = Troubles {
+            refusal: self.refusal.as_ref(),
+            restoring: self.restoring.as_ref(),
+        };
+        let seen = Observed::new(Listed::for_tests(), &subject, &slots, troubles, at(self.now));
         let plan = plan(&seen);
         let violations = check(&seen, &plan);
         assert!(violations.is_empty(), "{violations:?}");
