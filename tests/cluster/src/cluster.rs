@@ -90,16 +90,29 @@ impl Cluster {
     }
 
     /// The service account stands for API server and controller manager; the nodes, later, for the rest.
-    /// A component that cannot start has ended by now: waiting for the deadline would not bring it back.
     fn wait_usable(&self) -> Result<()> {
-        let seen = until("the service account `default`", USABLE_DEADLINE, || {
-            if let Err(error) = self.home.check_alive() {
+        self.wait_for_answer(
+            "the service account `default`",
+            &["get", "serviceaccount", "default", "-n", "default", REQUEST_TIMEOUT],
+        )
+    }
+
+    /// Asks until kubectl succeeds.
+    /// It fails at once when a component that should run has ended: waiting would not bring it back.
+    fn wait_for_answer(&self, what: &str, question: &[&str]) -> Result<()> {
+        until(what, USABLE_DEADLINE, || {
+            if let Err(error) = self.home.check_alive(self.expected()) {
                 return Ok(Some(Err(error)));
             }
-            let account = ["get", "serviceaccount", "default", "-n", "default", REQUEST_TIMEOUT];
-            self.run(account).map(|_| Some(Ok(())))
-        });
-        seen?
+            self.run(question).map(|_| Some(Ok(())))
+        })?
+    }
+
+    /// The components that nobody has stopped.
+    fn expected(&self) -> Vec<Component> {
+        let slots = self.slots();
+        let is_stopped = |one: &Component| matches!(slots.get(one), Some(Slot::Stopped(_)));
+        Component::ALL.into_iter().filter(|one| !is_stopped(one)).collect()
     }
 
     /// Its name.
@@ -276,9 +289,11 @@ impl Cluster {
         };
         let child = self.home.start(component, command)?;
         slots.insert(component, Slot::Ours(child));
-        let is_stopped = |one: Component| matches!(slots.get(&one), Some(Slot::Stopped(_)));
-        let can_answer = !is_stopped(Component::Etcd) && !is_stopped(Component::KubeApiserver);
         drop(slots);
+        let expected = self.expected();
+        let can_answer = [Component::Etcd, Component::KubeApiserver]
+            .iter()
+            .all(|one| expected.contains(one));
         if can_answer { self.wait_ready() } else { Ok(()) }
     }
 
@@ -301,12 +316,12 @@ impl Cluster {
     /// Waits until the API server says that it is ready.
     ///
     /// # Errors
-    /// When it does not in time.
+    /// When it does not in time, or a component has ended.
     pub fn wait_ready(&self) -> Result<()> {
-        until("the API server to be ready", USABLE_DEADLINE, || {
-            self.run(["get", "--raw", "/readyz", REQUEST_TIMEOUT]).map(Some)
-        })?;
-        Ok(())
+        self.wait_for_answer(
+            "the API server to be ready",
+            &["get", "--raw", "/readyz", REQUEST_TIMEOUT],
+        )
     }
 
     /// Copies the logs of all components to a folder, and writes beside them what the API server still tells.

@@ -79,9 +79,9 @@ impl Home {
         Process::of_program(&self.program(component)).with_context(|| format!("{} is not running", component.name()))
     }
 
-    /// Fails if a component has ended, with the last line of its log.
-    pub(crate) fn check_alive(&self) -> Result<()> {
-        for component in Component::ALL {
+    /// Fails if one of these components has ended, with the last line of its log.
+    pub(crate) fn check_alive(&self, components: impl IntoIterator<Item = Component>) -> Result<()> {
+        for component in components {
             if self.process(component).is_err() {
                 let log = fs::read_to_string(self.log(component)).unwrap_or_default();
                 let last = log
@@ -115,7 +115,7 @@ impl Home {
             bail!("{} has no command line", component.name());
         };
         let log = append_to(&self.log(component))?;
-        Command::new(program)
+        let mut child = Command::new(program)
             .args(arguments)
             .current_dir(&self.folder)
             .stdin(Stdio::null())
@@ -123,7 +123,13 @@ impl Home {
             .stderr(log)
             .process_group(0)
             .spawn()
-            .with_context(|| format!("{} could not be started again", component.name()))
+            .with_context(|| format!("{} could not be started again", component.name()))?;
+        // The system lets us go on before it shows the new command line, by which we find the process.
+        until(&format!("{} to appear", component.name()), DEADLINE, || {
+            let is_there = self.process(component).is_ok() || child.try_wait()?.is_some();
+            Ok(is_there.then_some(()))
+        })?;
+        Ok(child)
     }
 
     pub(crate) fn pause(&self, component: Component) -> Result<()> {

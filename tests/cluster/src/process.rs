@@ -21,9 +21,14 @@ impl Process {
     }
 
     /// The process that has this pid now; none if it is gone or a zombie.
+    /// A zombie whose other threads are still ending counts as running: they hold its ports.
     pub(crate) fn with_pid(pid: u32) -> Option<Self> {
-        let (state, started) = stat(pid)?;
-        (!matches!(state, 'X' | 'Z')).then_some(Self { pid, started })
+        let stat = Stat::of(pid)?;
+        let is_over = matches!(stat.state, 'X' | 'Z') && stat.threads <= 1;
+        (!is_over).then_some(Self {
+            pid,
+            started: stat.started,
+        })
     }
 
     /// The running process whose first argument is this path.
@@ -59,7 +64,7 @@ impl Process {
     }
 
     pub(crate) fn is_paused(self) -> bool {
-        stat(self.pid).is_some_and(|(state, _)| state == 'T')
+        Stat::of(self.pid).is_some_and(|stat| stat.state == 'T')
     }
 
     /// Its command line.
@@ -93,17 +98,33 @@ fn command_of(pid: u32) -> Vec<String> {
     }
 }
 
-fn stat(pid: u32) -> Option<(char, u64)> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+/// What we read of /proc/PID/stat.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    state: char,
+    threads: u32,
+    started: u64,
 }
 
-/// State and start time of a line of /proc/PID/stat: the third field and the twenty-second.
-/// The second is the program's name in parentheses and may hold spaces and parentheses itself.
-fn parse_stat(line: &str) -> Option<(char, u64)> {
-    let (_, rest) = line.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The third field, the twentieth and the twenty-second.
+    /// The second is the program's name in parentheses and may hold spaces and parentheses itself.
+    fn parse(line: &str) -> Option<Self> {
+        let (_, rest) = line.rsplit_once(')')?;
+        let mut fields = rest.split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let threads = fields.nth(16)?.parse().ok()?;
+        let started = fields.nth(1)?.parse().ok()?;
+        Some(Self {
+            state,
+            threads,
+            started,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -112,9 +133,16 @@ mod tests {
 
     #[test]
     fn a_stat_line_is_read_behind_the_last_parenthesis() {
-        let line = "7 (a) b (c)) S 1 7 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 4242 99 1";
-        assert_eq!(parse_stat(line), Some(('S', 4242)));
-        assert_eq!(parse_stat("7 (short) S 1"), None);
+        let line = "7 (a) b (c)) S 1 7 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 12 0 4242 99 1";
+        assert_eq!(
+            Stat::parse(line),
+            Some(Stat {
+                state: 'S',
+                threads: 12,
+                started: 4242
+            })
+        );
+        assert_eq!(Stat::parse("7 (short) S 1"), None);
     }
 
     #[test]

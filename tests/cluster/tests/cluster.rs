@@ -32,7 +32,19 @@ fn workdir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn start(workdir: &Path, nodes: Vec<Node>) -> Cluster {
+/// In the usual folder, so that the logs of a test that fails stay.
+fn start(nodes: Vec<Node>) -> Cluster {
+    Cluster::start(
+        tools(),
+        &Options {
+            nodes,
+            ..Options::default()
+        },
+    )
+    .unwrap()
+}
+
+fn start_in(workdir: &Path, nodes: Vec<Node>) -> Cluster {
     let options = Options {
         workdir: Some(workdir.join("clusters")),
         nodes,
@@ -85,8 +97,8 @@ fn wait_for_job(cluster: &Cluster, name: &str, what: &str) {
 fn two_clusters_run_side_by_side_and_end_with_their_owners() {
     let workdir = workdir();
     let (one, two) = thread::scope(|scope| {
-        let one = scope.spawn(|| start(workdir.path(), Node::several(2)));
-        let two = scope.spawn(|| start(workdir.path(), vec![Node::new("lonely")]));
+        let one = scope.spawn(|| start_in(workdir.path(), Node::several(2)));
+        let two = scope.spawn(|| start_in(workdir.path(), vec![Node::new("lonely")]));
         (one.join().unwrap(), two.join().unwrap())
     });
     let names = |cluster: &Cluster| cluster.run(["get", "nodes", "-o", "name"]).unwrap();
@@ -115,8 +127,7 @@ fn two_clusters_run_side_by_side_and_end_with_their_owners() {
 
 #[test]
 fn jobs_succeed_fail_or_hang_as_the_label_of_their_pods_says() {
-    let workdir = workdir();
-    let cluster = start(workdir.path(), Node::several(1));
+    let cluster = start(Node::several(1));
     cluster
         .apply(&[job("good", "any"), job("bad", "fail"), job("endless", "hang")].join("\n---\n"))
         .unwrap();
@@ -138,8 +149,7 @@ fn jobs_succeed_fail_or_hang_as_the_label_of_their_pods_says() {
 
 #[test]
 fn nodes_come_go_and_change() {
-    let workdir = workdir();
-    let cluster = start(workdir.path(), Vec::new());
+    let cluster = start(Vec::new());
     let special = Node::new("special")
         .label("ingress", "true")
         .taint("team=a:NoSchedule")
@@ -178,10 +188,8 @@ fn nodes_come_go_and_change() {
 
 #[test]
 fn components_stop_start_pause_and_resume() {
-    let workdir = workdir();
     let policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n";
     let options = Options {
-        workdir: Some(workdir.path().join("clusters")),
         audit_policy: Some(policy.to_owned()),
         ..Options::with_nodes(1)
     };
