@@ -108,6 +108,15 @@ pub(crate) struct RunArgs {
     /// The Lease that elects the leading controller
     #[arg(long, env = "DAEMONJOB_LEASE_NAME", value_name = "NAME", default_value = "daemonjob")]
     pub lease_name: String,
+    /// Key of a taint that passes by itself, such as one that an agent of yours takes away: its nodes wait instead of
+    /// being skipped; several are separated by commas
+    #[arg(
+        long = "passing-taints",
+        env = "DAEMONJOB_PASSING_TAINTS",
+        value_name = "KEYS",
+        value_delimiter = ','
+    )]
+    pub passing_taints: Vec<String>,
     /// Where the webhook's key and certificate come from
     #[arg(long, env = "DAEMONJOB_CERTS_MODE", value_name = "MODE", default_value = "self")]
     pub certs_mode: CertsMode,

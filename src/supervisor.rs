@@ -195,11 +195,15 @@ fn start_controller(
         elector.run(until).await;
         ("leader election", Ok(()))
     });
+    let settings = controller::Settings {
+        identity,
+        passing_taints: args.passing_taints.clone(),
+    };
     let (metrics, until) = (Arc::clone(metrics), stop.clone());
     parts.spawn(async move {
         (
             "controller",
-            follow_lead(clients, fence, leading, metrics, identity, until).await,
+            follow_lead(clients, fence, leading, metrics, settings, until).await,
         )
     });
 }
@@ -210,7 +214,7 @@ async fn follow_lead(
     fence: Fence,
     mut leading: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
-    identity: String,
+    settings: controller::Settings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
@@ -221,7 +225,7 @@ async fn follow_lead(
         metrics.lead(true);
         let term = stop.child_token();
         let led = tokio::select! {
-            led = controller::lead(&clients, fence.clone(), Arc::clone(&metrics), &identity, term.clone()) => led,
+            led = controller::lead(&clients, fence.clone(), Arc::clone(&metrics), settings.clone(), term.clone()) => led,
             _ = leading.wait_for(|leads| !*leads) => Ok(()),
         };
         metrics.lead(false);

@@ -89,16 +89,18 @@ impl Requirements {
 
     /// May a Job of the template start on this node?
     /// What the template excludes comes first: a cordoned control-plane node is skipped, not waiting.
-    pub fn may_start(&self, node: &NodeView) -> Eligibility {
+    ///
+    /// `passing` are keys of taints that pass by themselves, beyond those that Kubernetes and its add-ons are known for.
+    pub fn may_start(&self, node: &NodeView, passing: &[String]) -> Eligibility {
         let excluded = self
             .excluded_by_node_selector(node)
             .or_else(|| self.excluded_by_affinity(node))
             .or_else(|| self.excluded_by_os(node))
-            .or_else(|| self.excluded_by_taint(node));
+            .or_else(|| self.excluded_by_taint(node, passing));
         if let Some(because) = excluded {
             return Eligibility::Skipped(because);
         }
-        match self.held_up(node) {
+        match self.held_up(node, passing) {
             Some(because) => Eligibility::Waiting(because),
             None => Eligibility::Yes,
         }
@@ -127,8 +129,8 @@ impl Requirements {
         })
     }
 
-    fn excluded_by_taint(&self, node: &NodeView) -> Option<Because> {
-        let policy = |taint: &&Taint| transient(&taint.key).is_none() && !self.tolerates(taint);
+    fn excluded_by_taint(&self, node: &NodeView, passing: &[String]) -> Option<Because> {
+        let policy = |taint: &&Taint| transient(&taint.key, passing).is_none() && !self.tolerates(taint);
         let taint = node.spec.taints.iter().find(policy)?;
         Some(Because {
             reason: Reason::UntoleratedTaint,
@@ -136,7 +138,7 @@ impl Requirements {
         })
     }
 
-    fn held_up(&self, node: &NodeView) -> Option<Because> {
+    fn held_up(&self, node: &NodeView, passing: &[String]) -> Option<Because> {
         // The cordon is a field first; its taint follows, some time later.
         let cordon = Taint {
             key: UNSCHEDULABLE.to_owned(),
@@ -149,7 +151,7 @@ impl Requirements {
         let blocking = node.spec.taints.iter().filter(|taint| !self.tolerates(taint));
         blocking
             .filter_map(|taint| {
-                let reason = transient(&taint.key)?;
+                let reason = transient(&taint.key, passing)?;
                 // A well-known key says it all; one of an agent or an autoscaler does not.
                 let detail = (reason == Reason::Initializing).then(|| taint.key.clone());
                 Some(Because { reason, detail })
@@ -167,11 +169,13 @@ impl Requirements {
     }
 }
 
-fn transient(key: &str) -> Option<Reason> {
+fn transient(key: &str, passing: &[String]) -> Option<Reason> {
     if let Some((_, reason)) = TRANSIENT.iter().find(|(known, _)| *known == key) {
         return Some(*reason);
     }
-    let start_up = TRANSIENT_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) || key.ends_with(TRANSIENT_SUFFIX);
+    let start_up = TRANSIENT_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+        || key.ends_with(TRANSIENT_SUFFIX)
+        || passing.iter().any(|passing| passing == key);
     start_up.then_some(Reason::Initializing)
 }
 
@@ -266,7 +270,7 @@ mod tests {
     }
 
     fn plain(taints: &[(&str, &str)]) -> Eligibility {
-        requirements(&json!({"containers": []})).may_start(&node(&[], taints))
+        requirements(&json!({"containers": []})).may_start(&node(&[], taints), &[])
     }
 
     #[test]
@@ -274,11 +278,11 @@ mod tests {
         let mut cordoned = node(&[], &[]);
         cordoned.spec.unschedulable = true;
         assert_eq!(
-            requirements(&json!({"containers": []})).may_start(&cordoned),
+            requirements(&json!({"containers": []})).may_start(&cordoned, &[]),
             Eligibility::Waiting(Reason::Cordoned.into())
         );
         let tolerant = json!({"containers": [], "tolerations": [{"key": UNSCHEDULABLE, "operator": "Exists"}]});
-        assert_eq!(requirements(&tolerant).may_start(&cordoned), Eligibility::Yes);
+        assert_eq!(requirements(&tolerant).may_start(&cordoned, &[]), Eligibility::Yes);
     }
 
     #[rstest]
@@ -291,6 +295,18 @@ mod tests {
             panic!("not waiting")
         };
         assert_eq!(because.reason, reason);
+    }
+
+    #[test]
+    fn e05_a_taint_named_by_flag_waits_too() {
+        let tainted = node(&[], &[("example.com/warming-up", "NoSchedule")]);
+        let template = requirements(&json!({"containers": []}));
+        assert!(matches!(template.may_start(&tainted, &[]), Eligibility::Skipped(_)));
+        let passing = ["example.com/warming-up".to_owned()];
+        assert!(matches!(
+            template.may_start(&tainted, &passing),
+            Eligibility::Waiting(_)
+        ));
     }
 
     #[test]
@@ -317,7 +333,7 @@ mod tests {
     #[case(json!({"key": "other", "operator": "Exists"}), false)]
     fn e05_tolerations_match_as_in_the_scheduler(#[case] toleration: Value, #[case] starts: bool) {
         let pod = json!({"containers": [], "tolerations": [toleration]});
-        let answer = requirements(&pod).may_start(&node(&[], &[("k", "NoSchedule")]));
+        let answer = requirements(&pod).may_start(&node(&[], &[("k", "NoSchedule")]), &[]);
         assert_eq!(answer == Eligibility::Yes, starts, "{answer:?}");
     }
 
@@ -338,7 +354,7 @@ mod tests {
     fn with_terms(terms: &Value) -> Eligibility {
         let pod = json!({"containers": [], "affinity": {"nodeAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}});
-        requirements(&pod).may_start(&node(&[("zone", "a"), ("cores", "8")], &[]))
+        requirements(&pod).may_start(&node(&[("zone", "a"), ("cores", "8")], &[]), &[])
     }
 
     #[test]
@@ -361,7 +377,7 @@ mod tests {
             Eligibility::Skipped(because) => because.reason,
             Eligibility::Waiting(_) | Eligibility::Yes => panic!("not skipped"),
         };
-        assert_eq!(reason(arm.may_start(&linux)), Reason::NodeSelectorMismatch);
-        assert_eq!(reason(windows.may_start(&linux)), Reason::OsMismatch);
+        assert_eq!(reason(arm.may_start(&linux, &[])), Reason::NodeSelectorMismatch);
+        assert_eq!(reason(windows.may_start(&linux, &[])), Reason::OsMismatch);
     }
 }

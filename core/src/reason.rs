@@ -147,6 +147,14 @@ impl Reason {
         matches!(self, Self::NameConflict | Self::PodsRefused)
     }
 
+    /// What there is to say of it differs from node to node.
+    pub fn differs_by_node(self) -> bool {
+        matches!(
+            self,
+            Self::CreateFailed | Self::DeleteFailed | Self::NameConflict | Self::PodsRefused
+        )
+    }
+
     /// A node with this reason cannot take work now, and will by itself when that ends.
     pub fn is_unavailable(self) -> bool {
         matches!(

@@ -3,7 +3,7 @@
 //! It is what keeps finished work from running again once its Job is gone, so nothing here ever guesses:
 //! what is not understood is kept as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hash::TemplateHash;
 use crate::names::{NodeUid, node_token};
@@ -56,6 +56,16 @@ impl Record {
         self.by_token.remove(&node_token(node));
     }
 
+    /// The tokens of nodes that are not among these.
+    pub fn strangers<'a>(&'a self, known: &'a BTreeSet<String>) -> impl Iterator<Item = &'a String> {
+        self.by_token.keys().filter(|token| !known.contains(*token))
+    }
+
+    /// Drops the tokens of nodes that are gone for good: a node's UID never comes back.
+    pub fn drop_gone(&mut self, gone: &BTreeSet<String>) {
+        self.by_token.retain(|token, _| !gone.contains(token));
+    }
+
     /// The record as a status holds it, sorted, so that equal records are equal texts.
     pub fn render(&self) -> Vec<FinishedNodes> {
         let mut groups: BTreeMap<&str, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
@@ -97,6 +107,19 @@ mod tests {
         assert_eq!(record.render().len(), 1);
         record.forget(&node);
         assert_eq!(record.render(), []);
+    }
+
+    #[test]
+    fn e06_only_the_tokens_of_gone_nodes_are_dropped() {
+        let (here, gone) = (NodeUid::new("here"), NodeUid::new("gone"));
+        let mut record = Record::default();
+        record.finish(&here, &hash('a'), Finish::Succeeded);
+        record.finish(&gone, &hash('a'), Finish::Failed);
+        let known = BTreeSet::from([node_token(&here)]);
+        let strangers: BTreeSet<String> = record.strangers(&known).cloned().collect();
+        assert_eq!(strangers, BTreeSet::from([node_token(&gone)]));
+        record.drop_gone(&strangers);
+        assert_eq!((record.of(&gone), record.of(&here).is_some()), (None, true));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Every request that the controller sends to the API server, each bounded in time and never repeated by the client:
 //! what failed is planned again, from what is there by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use daemonjob_core::hash::TemplateHash;
-use daemonjob_core::names::{JobName, MANAGER, NodeName, TEMPLATE_HASH, Uid};
+use daemonjob_core::names::{JobName, MANAGER, NodeName, NodeUid, TEMPLATE_HASH, Uid};
 use daemonjob_core::observed::{JobLite, NodeLite, NodeView};
 use daemonjob_core::plan::Answer;
 use daemonjob_core::types::DaemonJob;
@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 /// Longest time that one call may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Nodes a page of a metadata list: some 3 KB each.
+const NODES_PAGE: u32 = 500;
 /// Most Events that one look reads.
 const EVENTS_MAX: u32 = 500;
 
@@ -76,6 +78,26 @@ impl Server {
             ..DeleteParams::default()
         };
         Ok(bounded(api.delete(name.as_str(), &params)).await?.left())
+    }
+
+    /// The UIDs of all nodes, from a complete list of its own that no cache serves.
+    pub(super) async fn node_uids(&self) -> Result<BTreeSet<NodeUid>, Answer> {
+        let api: Api<NodeLite> = Api::all(self.client.clone());
+        let mut page = ListParams::default().limit(NODES_PAGE);
+        let mut uids = BTreeSet::new();
+        loop {
+            let list = bounded(api.list_metadata(&page)).await?;
+            uids.extend(
+                list.items
+                    .into_iter()
+                    .filter_map(|node| node.metadata.uid)
+                    .map(NodeUid::new),
+            );
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(uids),
+            }
+        }
     }
 
     /// What the Events of Jobs in a namespace say of Pods that could not be created, the latest of each Job.

@@ -4,6 +4,7 @@
 //! It makes no decision of its own about a DaemonJob: those are `daemonjob_core::plan`'s.
 
 mod api;
+mod census;
 mod error;
 mod execute;
 mod observe;
@@ -15,4 +16,4 @@ mod watch;
 
 pub(crate) use self::execute::Write;
 pub(crate) use self::preflight::preflight;
-pub(crate) use self::reconcile::{Clients, lead};
+pub(crate) use self::reconcile::{Clients, Settings, lead};

@@ -65,6 +65,10 @@ impl Index {
         self.daemon_jobs.get(key).map(|held| &held.subject)
     }
 
+    pub(super) fn subjects(&self) -> impl Iterator<Item = &Arc<Subject>> {
+        self.daemon_jobs.values().map(|held| &held.subject)
+    }
+
     pub(super) fn nodes(&self) -> &BTreeMap<NodeName, Arc<NodeView>> {
         &self.nodes
     }

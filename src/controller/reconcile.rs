@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::api::Server;
+use super::census::Census;
 use super::error::ControllerError;
 use super::execute::{Done, Executor, Work, Write};
 use super::observe::{Changes, Index, Key};
@@ -38,6 +39,15 @@ pub(crate) struct Clients {
     pub write: Client,
 }
 
+/// What the controller is told once.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Who writes its Events.
+    pub identity: String,
+    /// Keys of taints that pass by themselves in this cluster.
+    pub passing_taints: Vec<String>,
+}
+
 /// Leads until told to stop: lists, watches, plans, executes, reports.
 ///
 /// # Errors
@@ -46,7 +56,7 @@ pub(crate) async fn lead(
     clients: &Clients,
     fence: Fence,
     metrics: Arc<Metrics>,
-    identity: &str,
+    settings: Settings,
     stop: CancellationToken,
 ) -> Result<(), ControllerError> {
     let (events, seen) = mpsc::channel(BATCH);
@@ -54,7 +64,7 @@ pub(crate) async fn lead(
     watch::spawn(&clients.watch, &events, &mut watches);
     drop(events);
     let server = Server::new(clients.write.clone());
-    let reporting = Reporting::new(clients.write.clone(), server.clone(), fence.clone(), identity);
+    let reporting = Reporting::new(clients.write.clone(), server.clone(), fence.clone(), &settings.identity);
     let mut reconciler = Reconciler {
         index: Index::default(),
         schedules: BTreeMap::new(),
@@ -64,6 +74,8 @@ pub(crate) async fn lead(
         writes: JoinSet::new(),
         reports: JoinSet::new(),
         looks: JoinSet::new(),
+        settings,
+        census: Census::new(Instant::now()),
         window: 1,
         last: None,
     };
@@ -89,6 +101,8 @@ struct Reconciler {
     writes: JoinSet<Done>,
     reports: JoinSet<Reported>,
     looks: JoinSet<Looked>,
+    settings: Settings,
+    census: Census,
     window: usize,
     /// The DaemonJob that was served last: the next turn is another's.
     last: Option<Key>,
@@ -97,8 +111,12 @@ struct Reconciler {
 impl Reconciler {
     async fn run(&mut self, mut seen: Receiver<Seen>) -> Result<(), ControllerError> {
         loop {
-            let wake = self.plan_what_is_due();
+            let wake = self
+                .plan_what_is_due()
+                .unwrap_or(self.census.due())
+                .min(self.census.due());
             self.dispatch();
+            self.census.start(Instant::now(), &self.index, &self.executor.server);
             tokio::select! {
                 event = seen.recv() => {
                     let Some(event) = event else { return Err(ControllerError::WatchEnded { kind: "the cluster" }) };
@@ -107,7 +125,8 @@ impl Reconciler {
                 Some(done) = self.writes.join_next() => self.done(done)?,
                 Some(looked) = self.looks.join_next() => self.looked(looked)?,
                 Some(reported) = self.reports.join_next() => self.reported(reported)?,
-                () = sleep_until(wake) => {}
+                listed = self.census.listed() => self.counted(listed),
+                () = tokio::time::sleep_until(wake) => {}
             }
         }
     }
@@ -182,6 +201,9 @@ impl Reconciler {
             restoring: schedule.restoring.as_ref(),
         };
         let seen = Observed::new(proof, &subject, &slots, troubles, now);
+        let seen = seen
+            .with_gone(self.census.gone())
+            .with_passing_taints(&self.settings.passing_taints);
         let plan = plan(&seen);
         debug_assert_eq!(check(&seen, &plan), []);
         schedule.planned(plan.wake_at, Instant::now(), started.elapsed());
@@ -319,6 +341,16 @@ impl Reconciler {
         self.mark(changes);
     }
 
+    fn counted(&mut self, listed: Result<(), Answer>) {
+        match listed {
+            Ok(()) => self.schedules.values_mut().for_each(|schedule| schedule.dirty = true),
+            Err(answer) => warn!(
+                error = answer.message,
+                "the nodes could not be listed; gone ones stay on record"
+            ),
+        }
+    }
+
     fn looked(&mut self, looked: Result<Looked, JoinError>) -> Result<(), ControllerError> {
         let (key, refused) = looked.map_err(|source| ControllerError::Panicked { source })?;
         let Some(schedule) = self.schedules.get_mut(&key) else {
@@ -417,12 +449,5 @@ fn log_outcome(key: &Key, write: &Write, outcome: &Outcome) {
             error = detail,
             "the name is taken"
         ),
-    }
-}
-
-async fn sleep_until(wake: Option<Instant>) {
-    match wake {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

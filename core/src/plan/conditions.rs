@@ -191,13 +191,14 @@ fn blocked(tally: &Tally) -> Option<(Reason, String)> {
     if tally.active > 0 || i64::try_from(nodes).is_ok_and(|nodes| nodes < tally.open) {
         return None;
     }
-    let details: Vec<&str> = blocked
-        .clone()
-        .filter_map(|(because, _)| because.detail.as_deref())
-        .take(3)
-        .collect();
     let (because, _) = blocked.into_iter().next()?;
-    Some((because.reason, details.join("; ")))
+    let others = if nodes > 1 {
+        format!(" (and {} more nodes)", nodes - 1)
+    } else {
+        String::new()
+    };
+    let detail = because.detail.as_deref().unwrap_or_else(|| because.reason.meaning());
+    Some((because.reason, format!("{detail}{others}")))
 }
 
 fn all_skipped(tally: &Tally) -> String {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::outcome::taken;
-use super::{Slot, Subject};
+use super::{Observed, Slot, Subject};
 use crate::eligibility::{Because, Eligibility};
 use crate::names::NodeUid;
 use crate::observed::{JobView, NodeView, Ownership, Run};
@@ -107,6 +107,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 struct Policy<'a> {
     subject: &'a Subject,
     spec: &'a Spec,
+    passing: &'a [String],
     now: Timestamp,
 }
 
@@ -119,8 +120,14 @@ enum Exists<'a> {
 }
 
 /// Decides about one node. Expects a spec that may run and a hash annotation that is right.
-pub fn decide(slot: &Slot, subject: &Subject, spec: &Spec, now: Timestamp) -> Decision {
-    let policy = Policy { subject, spec, now };
+pub fn decide(slot: &Slot, seen: &Observed<'_>, spec: &Spec) -> Decision {
+    let Observed { subject, now, .. } = *seen;
+    let policy = Policy {
+        subject,
+        spec,
+        passing: seen.passing_taints,
+        now,
+    };
     let job = slot.job.as_deref();
     let ownership = job.map(|job| job.ownership(subject.name(), subject.uid()));
     match (slot.node.as_deref(), job, ownership) {
@@ -287,7 +294,7 @@ fn replace(node: &NodeView, job: &JobView, policy: Policy<'_>, why: Why) -> Deci
     if job.deleted.is_some() {
         return going(job, true, policy.now);
     }
-    match (finish(job), subject.requirements().may_start(node)) {
+    match (finish(job), subject.requirements().may_start(node, policy.passing)) {
         (None, Eligibility::Skipped(_) | Eligibility::Waiting(_)) => Decision::Keep(Progress {
             stage: Stage::Active,
             outdated: true,
@@ -311,7 +318,10 @@ fn replace(node: &NodeView, job: &JobView, policy: Policy<'_>, why: Why) -> Deci
 
 /// Nothing stands in the way but the node itself and what the last attempt met.
 fn start(slot: &Slot, node: &NodeView, policy: Policy<'_>, outdated: bool) -> Decision {
-    match (policy.subject.requirements().may_start(node), &slot.setback) {
+    match (
+        policy.subject.requirements().may_start(node, policy.passing),
+        &slot.setback,
+    ) {
         (Eligibility::Skipped(because), _) => Decision::Skip { because, outdated },
         (Eligibility::Waiting(because), _) => Decision::Wait { because, outdated },
         (Eligibility::Yes, Some(setback)) if setback.retry_at > policy.now => Decision::Wait {

@@ -64,6 +64,9 @@ pub(super) fn fold(seen: &Observed<'_>, spec: &Spec, decisions: &[Decision]) -> 
         folding.remember(slot);
         folding.one(index, slot, decision);
     }
+    if let Some(gone) = seen.gone {
+        folding.record.drop_gone(gone);
+    }
     folding.take_retry_request(decisions);
     folding.finish()
 }

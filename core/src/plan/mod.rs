@@ -19,6 +19,8 @@ mod tests;
 #[cfg(test)]
 mod world;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 pub use self::build::build_job;
@@ -41,6 +43,8 @@ pub struct Observed<'a> {
     subject: &'a Subject,
     slots: &'a [Slot],
     troubles: Troubles<'a>,
+    gone: Option<&'a BTreeSet<String>>,
+    passing_taints: &'a [String],
     now: Timestamp,
 }
 
@@ -66,8 +70,26 @@ impl<'a> Observed<'a> {
             subject,
             slots,
             troubles,
+            gone: None,
+            passing_taints: &[],
             now,
         }
+    }
+
+    /// Adds the tokens of nodes that a complete list, made for this purpose, has shown to be gone:
+    /// they are dropped from the record. A watch cache is not enough, a wrong one would make work run again.
+    #[must_use]
+    pub fn with_gone(self, gone: &'a BTreeSet<String>) -> Self {
+        Self {
+            gone: Some(gone),
+            ..self
+        }
+    }
+
+    /// Adds keys of taints that pass by themselves in this cluster.
+    #[must_use]
+    pub fn with_passing_taints(self, passing_taints: &'a [String]) -> Self {
+        Self { passing_taints, ..self }
     }
 
     /// The time in whole seconds, as the API writes times.
@@ -160,11 +182,7 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
     if seen.subject.annotated_hash() != Some(hash.as_str()) {
         return fold::restore(seen, hash);
     }
-    let decisions: Vec<Decision> = seen
-        .slots
-        .iter()
-        .map(|slot| decide(slot, seen.subject, spec, seen.now))
-        .collect();
+    let decisions: Vec<Decision> = seen.slots.iter().map(|slot| decide(slot, seen, spec)).collect();
     fold::fold(seen, spec, &decisions)
 }
 

@@ -26,21 +26,37 @@ pub(super) fn is_urgent(old: &DaemonJobStatus, new: &DaemonJobStatus) -> bool {
     old.observed_generation != new.observed_generation || states(old) != states(new)
 }
 
-/// Nodes by reason. A refusal's own words go with its reason.
+/// Nodes by reason. Details that differ from node to node share a group: the first stands for all,
+/// or a status would grow with the nodes. A refusal's own words go with its reason.
 pub(super) fn groups(groups: &BTreeMap<Because, Vec<String>>, refusal: Option<&Refusal>) -> Vec<NodeGroup> {
-    groups
-        .iter()
-        .map(|(because, names)| NodeGroup {
-            reason: because.reason.as_str().to_owned(),
-            count: count(names.len()),
-            nodes: names.iter().take(GROUP_NAMES_MAX).cloned().collect(),
-            message: because.detail.clone().or_else(|| {
-                refusal
-                    .filter(|it| it.reason == because.reason)
-                    .map(|it| it.message.clone())
+    let mut told: Vec<NodeGroup> = Vec::new();
+    for (because, names) in groups {
+        let reason = because.reason.as_str();
+        match told
+            .last_mut()
+            .filter(|group| because.reason.differs_by_node() && group.reason == reason)
+        {
+            Some(group) => {
+                group.count += count(names.len());
+                group.nodes.extend(names.iter().cloned());
+            }
+            None => told.push(NodeGroup {
+                reason: reason.to_owned(),
+                count: count(names.len()),
+                nodes: names.clone(),
+                message: because.detail.clone().or_else(|| words_of(refusal, because)),
             }),
-        })
-        .collect()
+        }
+    }
+    for group in &mut told {
+        group.nodes.truncate(GROUP_NAMES_MAX);
+    }
+    told
+}
+
+fn words_of(refusal: Option<&Refusal>, because: &Because) -> Option<String> {
+    let refusal = refusal.filter(|refusal| refusal.reason == because.reason)?;
+    Some(refusal.message.clone())
 }
 
 /// The nodes without a ready Pod, with the line to look at their Pods.

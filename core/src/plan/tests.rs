@@ -597,3 +597,28 @@ fn e46_a_contested_hash_is_restored_ever_less_often_and_told_after_five_times() 
          wake 30",
     );
 }
+
+#[test]
+fn details_that_differ_by_node_share_a_group() {
+    let world: String = (0..30)
+        .map(|n| format!("node n{n}\njob n{n} hash=A running owner=foreign\n"))
+        .collect();
+    let status = World::parse(&format!("template A\n{world}")).plan().status;
+    assert_eq!(status.waiting_nodes.len(), 1);
+    assert_eq!(
+        (status.waiting_nodes[0].count, status.waiting_nodes[0].nodes.len()),
+        (30, 5)
+    );
+    assert!(
+        status.waiting_nodes[0]
+            .message
+            .as_deref()
+            .unwrap()
+            .contains("kubectl delete job")
+    );
+    assert!(
+        status.conditions[0].message.ends_with("(and 29 more nodes)"),
+        "{}",
+        status.conditions[0].message
+    );
+}
