@@ -108,6 +108,14 @@ pub(crate) struct RunArgs {
     /// The Lease that elects the leading controller
     #[arg(long, env = "DAEMONJOB_LEASE_NAME", value_name = "NAME", default_value = "daemonjob")]
     pub lease_name: String,
+    /// Most writes to Jobs a second, all DaemonJobs together; 0 means no limit
+    #[arg(
+        long,
+        env = "DAEMONJOB_WRITES_PER_SECOND",
+        value_name = "NUMBER",
+        default_value_t = 200
+    )]
+    pub writes_per_second: u32,
     /// Key of a taint that passes by itself, such as one that an agent of yours takes away: its nodes wait instead of
     /// being skipped; several are separated by commas
     #[arg(

@@ -198,6 +198,7 @@ fn start_controller(
     let settings = controller::Settings {
         identity,
         passing_taints: args.passing_taints.clone(),
+        writes_per_second: args.writes_per_second,
     };
     let (metrics, until) = (Arc::clone(metrics), stop.clone());
     parts.spawn(async move {

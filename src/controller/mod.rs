@@ -13,6 +13,7 @@ mod reconcile;
 mod report;
 mod schedule;
 mod watch;
+mod window;
 
 pub(crate) use self::execute::Write;
 pub(crate) use self::preflight::preflight;

@@ -21,12 +21,11 @@ use super::observe::{Changes, Index, Key};
 use super::report::{Report, Reported, Reporting};
 use super::schedule::Schedule;
 use super::watch::{self, Seen};
+use super::window::Window;
 use crate::clock;
 use crate::lease::Fence;
 use crate::metrics::Metrics;
 
-/// Most Job writes on their way at once. It starts with one and grows by one with each answer.
-const WIDEST: usize = 32;
 /// Watch events taken in before planning goes on.
 const BATCH: usize = 1024;
 
@@ -46,6 +45,8 @@ pub(crate) struct Settings {
     pub identity: String,
     /// Keys of taints that pass by themselves in this cluster.
     pub passing_taints: Vec<String>,
+    /// Most Job writes a second; 0 means no limit.
+    pub writes_per_second: u32,
 }
 
 /// Leads until told to stop: lists, watches, plans, executes, reports.
@@ -74,9 +75,9 @@ pub(crate) async fn lead(
         writes: JoinSet::new(),
         reports: JoinSet::new(),
         looks: JoinSet::new(),
-        settings,
         census: Census::new(Instant::now()),
-        window: 1,
+        window: Window::new(settings.writes_per_second, Instant::now()),
+        settings,
         last: None,
     };
     tokio::select! {
@@ -103,7 +104,7 @@ struct Reconciler {
     looks: JoinSet<Looked>,
     settings: Settings,
     census: Census,
-    window: usize,
+    window: Window,
     /// The DaemonJob that was served last: the next turn is another's.
     last: Option<Key>,
 }
@@ -111,11 +112,8 @@ struct Reconciler {
 impl Reconciler {
     async fn run(&mut self, mut seen: Receiver<Seen>) -> Result<(), ControllerError> {
         loop {
-            let wake = self
-                .plan_what_is_due()
-                .unwrap_or(self.census.due())
-                .min(self.census.due());
-            self.dispatch();
+            let due = [self.plan_what_is_due(), self.dispatch(), Some(self.census.due())];
+            let wake = due.into_iter().flatten().min().unwrap_or_else(Instant::now);
             self.census.start(Instant::now(), &self.index, &self.executor.server);
             tokio::select! {
                 event = seen.recv() => {
@@ -262,31 +260,42 @@ impl Reconciler {
         self.reports.spawn(async move { reporting.report(report).await });
     }
 
-    /// Keeps the window full, one write of each DaemonJob in turn.
-    fn dispatch(&mut self) {
-        while self.writes.len() < self.window {
-            let Some(key) = self.next_key() else { return };
-            self.last = Some(key.clone());
-            let Some(schedule) = self.schedules.get_mut(&key) else {
-                return;
-            };
-            let Some(work) = schedule.queue.pop_front() else { return };
-            match work.write.job() {
-                Some(name) => drop(schedule.in_flight.insert(name.clone())),
-                None => schedule.patching = true,
+    /// Keeps the window full, one write of each DaemonJob in turn; says when the rate admits another.
+    fn dispatch(&mut self) -> Option<Instant> {
+        while let Some(key) = self.next_key() {
+            if let Err(again) = self.window.admits(self.writes.len(), Instant::now()) {
+                return again;
             }
-            let (reads, since) = (Arc::clone(&schedule.reads), schedule.suspect_since);
-            let (executor, reporting) = (self.executor.clone(), self.reporting.clone());
-            self.writes.spawn(async move {
-                let done = executor.execute(work, &reads, since).await;
-                if let (Outcome::Done, Some(news)) = (&done.outcome, done.work.write.news()) {
-                    reporting
-                        .publish(&done.work.key, &done.work.subject, std::slice::from_ref(news))
-                        .await;
-                }
-                done
-            });
+            self.send(&key);
+            self.last = Some(key);
         }
+        None
+    }
+
+    /// Sends the next write of a DaemonJob on its way.
+    fn send(&mut self, key: &Key) {
+        let Some(schedule) = self.schedules.get_mut(key) else {
+            return;
+        };
+        let Some(work) = schedule.queue.pop_front() else {
+            return;
+        };
+        match work.write.job() {
+            Some(name) => drop(schedule.in_flight.insert(name.clone())),
+            None => schedule.patching = true,
+        }
+        let (reads, since) = (Arc::clone(&schedule.reads), schedule.suspect_since);
+        let (executor, reporting) = (self.executor.clone(), self.reporting.clone());
+        self.window.sent();
+        self.writes.spawn(async move {
+            let done = executor.execute(work, &reads, since).await;
+            if let (Outcome::Done, Some(news)) = (&done.outcome, done.work.write.news()) {
+                reporting
+                    .publish(&done.work.key, &done.work.subject, std::slice::from_ref(news))
+                    .await;
+            }
+            done
+        });
     }
 
     fn next_key(&self) -> Option<Key> {
@@ -303,22 +312,13 @@ impl Reconciler {
         let Work { key, write, .. } = &done.work;
         log_outcome(key, write, &done.outcome);
         self.metrics.wrote(write, &done.outcome);
-        self.slide_window(&done.outcome);
+        self.window.answered(&done.outcome);
         self.learn(&done);
         let Some(schedule) = self.schedules.get_mut(key) else {
             return Ok(());
         };
         schedule.absorb(write, &done.outcome);
         Ok(())
-    }
-
-    fn slide_window(&mut self, outcome: &Outcome) {
-        self.window = match outcome {
-            Outcome::Done => (self.window + 1).min(WIDEST),
-            Outcome::Failed { .. } => (self.window / 2).max(1),
-            Outcome::Refused { .. } => 1,
-            Outcome::Stale | Outcome::Taken { .. } => self.window,
-        };
     }
 
     /// Takes in what a write learned, as if a watch had brought it.
