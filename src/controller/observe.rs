@@ -50,6 +50,8 @@ pub(super) struct Index {
     nodes: BTreeMap<NodeName, Arc<NodeView>>,
     jobs: BTreeMap<Key, BTreeMap<JobName, HeldJob>>,
     daemon_jobs: BTreeMap<Key, HeldDaemonJob>,
+    /// The versions at which Jobs were removed: an answer that comes late must not bring one back.
+    removed_jobs: BTreeMap<(Key, JobName), u64>,
     listed_nodes: BTreeSet<NodeName>,
     listed_jobs: BTreeSet<(Key, JobName)>,
     listed_daemon_jobs: BTreeSet<Key>,
@@ -120,11 +122,19 @@ impl Index {
 
     fn remove_daemon_job(&mut self, key: &Key, changes: &mut Changes) {
         self.daemon_jobs.remove(key);
+        self.removed_jobs.retain(|(of, _), _| of != key);
         changes.gone.insert(key.clone());
     }
 
-    /// Takes in a DaemonJob from a watch, a fresh read, or the answer to a write.
-    pub(super) fn upsert_daemon_job(&mut self, subject: Arc<Subject>, changes: &mut Changes) -> Key {
+    /// Takes in a fresh read of a DaemonJob, or the answer to a write to it. It may come after the watch said that the
+    /// object is gone, so it only ever renews what is held.
+    pub(super) fn renew_daemon_job(&mut self, subject: Arc<Subject>, changes: &mut Changes) {
+        if self.subjects().any(|held| held.uid() == subject.uid()) {
+            self.upsert_daemon_job(subject, changes);
+        }
+    }
+
+    fn upsert_daemon_job(&mut self, subject: Arc<Subject>, changes: &mut Changes) -> Key {
         let key = Key {
             namespace: subject.namespace().to_owned(),
             name: subject.name().to_owned(),
@@ -146,11 +156,12 @@ impl Index {
             }
             Event::Delete(job) => {
                 let namespace = job.metadata.namespace.clone().unwrap_or_default();
-                let view = JobView::from(job);
-                self.remove_job(&namespace, &view, changes);
+                let version = version(job.metadata.resource_version.as_deref());
+                self.remove_job(&namespace, &JobView::from(job), version, changes);
             }
             Event::Init => {
                 self.listed_jobs.clear();
+                self.removed_jobs.clear();
                 self.jobs
                     .values_mut()
                     .flat_map(BTreeMap::values_mut)
@@ -182,7 +193,10 @@ impl Index {
         let jobs = self.jobs.entry(key.clone()).or_default();
         let held = jobs.get(&name);
         let view = JobView::after(job, held.map(|held| &*held.view), now);
-        let is_stale = held.is_some_and(|held| held.view.uid == view.uid && held.version > version);
+        // Versions are of the whole store: whatever is older than what is held, or than its removal, is over.
+        let removed = self.removed_jobs.get(&(key.clone(), name.clone()));
+        let is_stale = version != 0
+            && (held.is_some_and(|held| held.version > version) || removed.is_some_and(|removed| *removed >= version));
         if !is_stale {
             if held.is_none_or(|held| *held.view != view) {
                 changes.dirty.insert(key.clone());
@@ -199,12 +213,15 @@ impl Index {
     }
 
     /// A Job is gone. The label names its DaemonJob; one of another UID that took the name meanwhile stays.
-    fn remove_job(&mut self, namespace: &str, view: &JobView, changes: &mut Changes) {
+    fn remove_job(&mut self, namespace: &str, view: &JobView, version: u64, changes: &mut Changes) {
         let Some(label) = &view.label else { return };
         let key = Key {
             namespace: namespace.to_owned(),
             name: label.clone(),
         };
+        if self.daemon_jobs.contains_key(&key) {
+            self.removed_jobs.insert((key.clone(), view.name.clone()), version);
+        }
         self.forget_job(&key, &view.name, |held| held.uid == view.uid, changes);
     }
 
@@ -357,7 +374,7 @@ mod tests {
             Changes::default()
         );
         assert!(
-            take_job(&mut index, Event::Apply(job("b", 3, &json!({}))))
+            take_job(&mut index, Event::Apply(job("b", 30, &json!({}))))
                 .dirty
                 .contains(&key())
         );
@@ -431,6 +448,31 @@ mod tests {
             Timestamp::UNIX_EPOCH,
         );
         assert_eq!(index.subject(&key()).unwrap().resource_version(), "1");
+    }
+
+    #[test]
+    fn e19_an_answer_that_comes_after_the_removal_does_not_bring_the_job_back() {
+        let mut index = with_daemon_job();
+        take_job(&mut index, Event::Apply(job("a", 9, &json!({}))));
+        take_job(&mut index, Event::Delete(job("a", 12, &json!({}))));
+        let mut changes = Changes::default();
+        index.upsert_job(job("a", 11, &json!({})), Timestamp::UNIX_EPOCH, &mut changes);
+        assert!(index.jobs(&key()).is_empty() && changes == Changes::default());
+        take_job(&mut index, Event::Apply(job("b", 13, &json!({}))));
+        assert_eq!(index.jobs(&key()).len(), 1);
+        take_job(&mut index, Event::Apply(job("a", 10, &json!({}))));
+        assert_eq!(index.jobs(&key()).values().next().unwrap().uid.as_str(), "b");
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_removal_does_not_bring_the_daemonjob_back() {
+        let mut index = with_daemon_job();
+        index.take(
+            Seen::DaemonJob(Box::new(Event::Delete(daemon_job(6)))),
+            Timestamp::UNIX_EPOCH,
+        );
+        index.renew_daemon_job(Arc::new(Subject::new(daemon_job(5))), &mut Changes::default());
+        assert!(index.subject(&key()).is_none());
     }
 
     #[test]

@@ -325,7 +325,7 @@ impl Reconciler {
     fn learn(&mut self, done: &Done) {
         let mut changes = Changes::default();
         if let Some(subject) = &done.subject {
-            self.index.upsert_daemon_job(Arc::clone(subject), &mut changes);
+            self.index.renew_daemon_job(Arc::clone(subject), &mut changes);
             if let Some(schedule) = self.schedules.get_mut(&done.work.key) {
                 // The read answers the suspicion that it was taken for; a later one has a later time.
                 schedule.suspect_since = schedule.suspect_since.filter(|since| Some(*since) > done.verified);
@@ -376,7 +376,7 @@ impl Reconciler {
         match answer {
             Ok(subject) => {
                 let mut changes = Changes::default();
-                self.index.upsert_daemon_job(subject, &mut changes);
+                self.index.renew_daemon_job(subject, &mut changes);
                 self.mark(changes);
             }
             Err(answer) if matches!(answer.code, 404 | 409) => {

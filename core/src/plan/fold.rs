@@ -11,14 +11,13 @@ use super::guard::NodeGuard;
 use super::status::{GROUP_NAMES_MAX, groups, is_urgent, stuck_nodes, summary};
 use super::{About, Action, Decision, EventDraft, Guard, Observed, Plan, Slot, Why};
 use crate::eligibility::Because;
-use crate::hash::TemplateHash;
 use crate::names::{JobName, NodeName};
 use crate::observed::{JobView, NodeView, Ownership, Run};
 use crate::reason::Reason;
 use crate::record::{Finish, Record};
 use crate::retry::Retry;
 use crate::types::{DaemonJobStatus, Failure};
-use crate::validation::{FieldError, Spec};
+use crate::validation::Spec;
 
 /// Failed nodes that a status names.
 const FAILURES_MAX: usize = 20;
@@ -26,8 +25,6 @@ const FAILURES_MAX: usize = 20;
 const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long a Job may be without any Pod before its Events are read.
 const PODLESS_AFTER: SignedDuration = SignedDuration::from_secs(10);
-/// So many restorations in a row make the hash annotation contested.
-const CONTESTED_AFTER: u32 = 5;
 /// How long nodes may be unavailable before the rest counts as ready.
 pub(super) const UNAVAILABLE_GRACE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -435,64 +432,6 @@ impl<'a> Folding<'a> {
             retry: self.retry.render(),
             conditions: conditions(verdict, self.seen),
         }
-    }
-}
-
-/// The plan for a spec that breaks a rule: nothing is started and nothing deleted.
-pub(super) fn invalid(seen: &Observed<'_>, causes: &[FieldError]) -> Plan {
-    let verdict = Verdict::of_invalid(causes);
-    let status = DaemonJobStatus {
-        observed_generation: seen.subject.generation(),
-        summary: Some(format!("not run: {}", verdict.message)),
-        completion_time: None,
-        conditions: conditions(&verdict, seen),
-        ..seen.subject.status().clone()
-    };
-    let events = verdict.events(seen);
-    Plan {
-        actions: Vec::new(),
-        urgent: is_urgent(seen.subject.status(), &status),
-        status,
-        events,
-        wake_at: None,
-        look_for_events: false,
-    }
-}
-
-/// The plan where the hash annotation is not that of the template: put it right, and nothing else before it is.
-/// Against somebody who keeps changing it that happens ever less often, and is told.
-pub(super) fn restore(seen: &Observed<'_>, hash: &TemplateHash) -> Plan {
-    let plan = Plan::nothing(seen);
-    let Some(restoring) = seen.troubles.restoring else {
-        return Plan {
-            actions: vec![seen.subject.restore_hash(hash)],
-            ..plan
-        };
-    };
-    let waits = restoring.retry_at > seen.now;
-    let plan = Plan {
-        actions: if waits {
-            Vec::new()
-        } else {
-            vec![seen.subject.restore_hash(hash)]
-        },
-        wake_at: waits.then_some(restoring.retry_at),
-        ..plan
-    };
-    if restoring.attempts < CONTESTED_AFTER {
-        return plan;
-    }
-    let verdict = Verdict::of_contested(seen.subject.hash_manager());
-    let status = DaemonJobStatus {
-        conditions: conditions(&verdict, seen),
-        ..plan.status
-    };
-    let events = verdict.events(seen);
-    Plan {
-        urgent: is_urgent(seen.subject.status(), &status),
-        status,
-        events,
-        ..plan
     }
 }
 

@@ -10,6 +10,7 @@ mod conditions;
 mod decide;
 mod fold;
 mod guard;
+mod held;
 mod outcome;
 mod slot;
 mod status;
@@ -176,11 +177,11 @@ pub fn plan(seen: &Observed<'_>) -> Plan {
     }
     let spec = match seen.subject.reading().runnable() {
         Ok(spec) => spec,
-        Err(causes) => return fold::invalid(seen, causes),
+        Err(causes) => return held::invalid(seen, causes),
     };
     let hash = spec.template.hash();
     if seen.subject.annotated_hash() != Some(hash.as_str()) {
-        return fold::restore(seen, hash);
+        return held::restore(seen, hash);
     }
     let decisions: Vec<Decision> = seen.slots.iter().map(|slot| decide(slot, seen, spec)).collect();
     fold::fold(seen, spec, &decisions)

@@ -113,24 +113,32 @@ pub(super) fn summary(tally: &Tally, refusal: Option<&Refusal>) -> String {
     parts.join(", ")
 }
 
-/// The merge patch that turns one status into another; nothing if they are equal. Fields that went are null.
+/// The merge patch that turns one status into another; nothing if they are equal.
+///
+/// A merge patch (RFC 7396) merges objects at every depth, so what went is null at every depth.
 pub fn status_patch(old: &DaemonJobStatus, new: &DaemonJobStatus) -> Option<Value> {
     let fields = |status| match serde_json::to_value(status) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) | Err(_) => Map::new(),
     };
-    let never_written = old.observed_generation < 0;
-    let (mut old, mut new) = (fields(old), fields(new));
-    if never_written {
+    let mut stored = fields(old);
+    if old.observed_generation < 0 {
         // The store holds nothing but the schema's default: counters of 0 are missing there.
-        old.retain(|key, _| key == "observedGeneration");
+        stored.retain(|_, value| *value != Value::from(0));
     }
-    let mut patch: Map<String, Value> = old
-        .iter()
-        .filter(|(key, _)| !new.contains_key(*key))
-        .map(|(key, _)| (key.clone(), Value::Null))
-        .collect();
-    new.retain(|key, value| old.get(key) != Some(value));
-    patch.append(&mut new);
+    let patch = merge_patch(&stored, &fields(new));
     (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+fn merge_patch(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, Value> {
+    let gone = old.keys().filter(|key| !new.contains_key(*key));
+    let mut patch: Map<String, Value> = gone.map(|key| (key.clone(), Value::Null)).collect();
+    for (key, value) in new.iter().filter(|(key, value)| old.get(*key) != Some(*value)) {
+        let change = match (old.get(key), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => Value::Object(merge_patch(old, new)),
+            _ => value.clone(),
+        };
+        patch.insert(key.clone(), change);
+    }
+    patch
 }

@@ -622,3 +622,16 @@ fn details_that_differ_by_node_share_a_group() {
         status.conditions[0].message
     );
 }
+
+#[test]
+fn e45_the_stored_status_forgets_what_a_retry_no_longer_waits_for() {
+    let world = World::parse("template A\nnode n1\njob n1 hash=A running retry=again\npending again n1\nretry again");
+    let (old, new) = (world.subject().status().clone(), world.plan().status);
+    assert_eq!(new.retry.as_ref().map(|retry| retry.pending.as_str()), Some(""));
+    let mut stored = serde_json::to_value(&old).unwrap();
+    json_patch::merge(&mut stored, &super::status_patch(&old, &new).unwrap());
+    assert_eq!(
+        serde_json::from_value::<crate::types::DaemonJobStatus>(stored).unwrap(),
+        new
+    );
+}

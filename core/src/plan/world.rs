@@ -35,7 +35,7 @@ use crate::record::{Finish, Record};
 use crate::retry::Retry;
 use crate::types::{DaemonJob, DaemonJobStatus};
 
-const NAME: &str = "dj";
+pub(crate) const NAME: &str = "dj";
 const UID: &str = "dj-uid";
 
 #[derive(Clone, Default)]
@@ -66,7 +66,8 @@ pub(crate) fn template(letter: &str) -> Value {
         "restartPolicy": "Never", "containers": [{"name": "c", "image": format!("image:{letter}")}]}}}})
 }
 
-fn at(seconds: i64) -> Timestamp {
+/// So many seconds after the run began.
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + seconds).unwrap()
 }
 
@@ -264,25 +265,30 @@ impl World {
     }
 
     /// The template with this letter, with the time to live of this world: it is part of the template.
-    fn full_template(&self, letter: &str) -> Value {
-        let mut template = template(letter);
+    pub(crate) fn full_template(&self, letter: &str) -> Value {
+        self.with_ttl(template(letter))
+    }
+
+    fn with_ttl(&self, mut template: Value) -> Value {
         if let Some(ttl) = self.ttl {
             template["spec"]["ttlSecondsAfterFinished"] = json!(ttl);
         }
         template
     }
 
-    pub(crate) fn subject(&self) -> Subject {
-        let mut template = self.template.clone();
-        if let Some(ttl) = self.ttl {
-            template["spec"]["ttlSecondsAfterFinished"] = json!(ttl);
-        }
+    /// The spec, as it is stored.
+    pub(crate) fn spec(&self) -> Value {
         let mut spec = self.selectors.clone();
         spec.insert("replace".into(), self.replace.into());
-        let hash = TemplateHash::of(&template)
+        spec.insert("jobTemplate".into(), self.with_ttl(self.template.clone()));
+        spec.into()
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        let spec = self.spec();
+        let hash = TemplateHash::of(&spec["jobTemplate"])
             .map(|hash| hash.to_string())
             .unwrap_or_default();
-        spec.insert("jobTemplate".into(), template);
         let annotated = self.annotated.clone().unwrap_or(hash);
         let mut status = self.status.clone().unwrap_or_default();
         if self.status.is_none() {
@@ -383,7 +389,11 @@ impl World {
                 Action::RestoreHash { .. } => self.annotated = None,
             }
         }
-        self.status = Some(plan.status.clone());
+        let mut stored = serde_json::to_value(subject.status()).unwrap();
+        if let Some(patch) = super::status_patch(subject.status(), &plan.status) {
+            json_patch::merge(&mut stored, &patch);
+        }
+        self.status = serde_json::from_value(stored).ok();
     }
 
     /// Some time passes.

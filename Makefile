@@ -1,0 +1,66 @@
+# Thin targets over cargo; what each runs can be typed as well.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+.PHONY: demo
+demo: ## Show DaemonJobs on a control plane of this machine; KEEP=1 leaves it running
+	$(CARGO) build --bin daemonjob --bin daemonjob-demo
+	@$(BUILT)/daemonjob-demo
+
+.PHONY: demo-down
+demo-down: ## Remove a demo that was kept
+	@$(CARGO) build --quiet --bin daemonjob-demo
+	@$(BUILT)/daemonjob-demo down
+
+# The tools come before the tests: their first build takes minutes, and cargo test would hide its progress.
+.PHONY: test
+test: lint tools ## Everything that CI runs
+	$(CARGO) test --workspace
+
+.PHONY: check
+check: ## Does it compile?
+	$(CARGO) check --workspace --all-targets
+
+.PHONY: lint
+lint: ## Format and clippy, warnings as errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+.PHONY: tools
+tools: ## Build the control plane's programs, unless they are there
+	$(CARGO) run --quiet --bin daemonjob-cluster -- tools
+
+.PHONY: golden
+golden: ## Rewrite the golden files: CRD, help, table of reasons
+	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --lib crd
+	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob --test tidy --test cli
+
+.PHONY: test-unit
+test-unit: ## Rings 0 and 1: values and properties beside the code
+	$(CARGO) test --workspace --lib --bins
+
+.PHONY: test-wire
+test-wire: ## Ring 2: the webhook over TLS, certificates against a fake API
+	$(CARGO) test -p daemonjob-webhook -p daemonjob-certs --test '*'
+
+.PHONY: test-apiserver
+test-apiserver: tools ## Ring 3: the program on a real API server
+	$(CARGO) test -p daemonjob --test apiserver
+
+.PHONY: test-chart
+test-chart: tools ## Ring 4: the chart, rendered and installed by a real Helm
+	$(CARGO) test -p daemonjob --test chart
+
+.PHONY: test-cluster
+test-cluster: tools ## The local control plane itself
+	$(CARGO) test -p daemonjob-cluster
+
+.PHONY: tidy
+tidy: ## The rules of this repository: layers, sizes, goldens, dependencies, the command line
+	$(CARGO) test -p daemonjob --test tidy --test dependencies --test cli
