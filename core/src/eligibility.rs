@@ -111,7 +111,7 @@ impl Requirements {
         let (key, value) = self.node_selector.iter().find(misses)?;
         Some(Because {
             reason: Reason::NodeSelectorMismatch,
-            detail: Some(format!("{key}={value}")),
+            detail: Some(format!("nodeSelector {key}={value}")),
         })
     }
 
@@ -125,7 +125,7 @@ impl Requirements {
         let actual = node.labels.get("kubernetes.io/os")?;
         (wanted != actual).then(|| Because {
             reason: Reason::OsMismatch,
-            detail: Some(actual.clone()),
+            detail: Some(format!("the node runs {actual}")),
         })
     }
 
@@ -134,7 +134,7 @@ impl Requirements {
         let taint = node.spec.taints.iter().find(policy)?;
         Some(Because {
             reason: Reason::UntoleratedTaint,
-            detail: Some(taint.key.clone()),
+            detail: Some(format!("taint {}", taint.key)),
         })
     }
 
@@ -153,7 +153,7 @@ impl Requirements {
             .filter_map(|taint| {
                 let reason = transient(&taint.key, passing)?;
                 // A well-known key says it all; one of an agent or an autoscaler does not.
-                let detail = (reason == Reason::Initializing).then(|| taint.key.clone());
+                let detail = (reason == Reason::Initializing).then(|| format!("taint {}", taint.key));
                 Some(Because { reason, detail })
             })
             .min()
@@ -316,7 +316,7 @@ mod tests {
             plain(&[(key, "NoSchedule")]),
             Eligibility::Skipped(Because {
                 reason: Reason::UntoleratedTaint,
-                detail: Some(key.into())
+                detail: Some(format!("taint {key}"))
             })
         );
         assert_eq!(plain(&[(key, "PreferNoSchedule")]), Eligibility::Yes);

@@ -124,7 +124,7 @@ pub fn status_patch(old: &DaemonJobStatus, new: &DaemonJobStatus) -> Option<Valu
     let mut stored = fields(old);
     if old.observed_generation < 0 {
         // The store holds nothing but the schema's default: counters of 0 are missing there.
-        stored.retain(|_, value| *value != Value::from(0));
+        stored.retain(|_, value| *value != 0);
     }
     let patch = merge_patch(&stored, &fields(new));
     (!patch.is_empty()).then_some(Value::Object(patch))
