@@ -37,8 +37,9 @@ tools: ## Build the control plane's programs, unless they are there
 	$(CARGO) run --quiet --bin daemonjob-cluster -- tools
 
 .PHONY: golden
-golden: ## Rewrite the golden files: CRD, help, table of reasons
+golden: ## Rewrite the golden files: CRD, statuses, help, table of reasons
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --lib crd
+	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --test status
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob --test tidy --test cli
 
 .PHONY: test-unit
@@ -63,4 +64,4 @@ test-cluster: tools ## The local control plane itself
 
 .PHONY: tidy
 tidy: ## The rules of this repository: layers, sizes, goldens, dependencies, the command line
-	$(CARGO) test -p daemonjob --test tidy --test dependencies --test cli
+	$(CARGO) test -p daemonjob --test tidy --test dependencies --test cli --test readme

@@ -1,6 +1,7 @@
 //! The conditions of a status: the design's table of situations, one function per column set.
 
 use super::fold::Tally;
+use super::status::troubles;
 use super::{EventDraft, Observed, Refusal};
 use crate::names::TEMPLATE_HASH;
 use crate::reason::{Reason, Stalls};
@@ -136,42 +137,59 @@ fn situation(tally: &Tally, refusal: Option<&Refusal>, grace_over: bool) -> (Rea
     }
     // Unfinished late nodes hold nothing up; a late failure does count.
     if tally.failed > 0 {
-        let message = format!("{} of {desired} nodes failed; status.failures names them", tally.failed);
+        let message = format!(
+            "{} of {} failed; status.failures names them",
+            tally.failed,
+            nodes(desired)
+        );
         return (Reason::NodesFailed, message);
     }
     if tally.unavailable > 0 {
-        let message = format!("all but {} nodes that cannot take work now are done", tally.unavailable);
+        let message = format!("all done but {} that cannot take work now", nodes(tally.unavailable));
         return (Reason::NodesUnavailable, message);
     }
     finished(tally)
 }
 
 fn finished(tally: &Tally) -> (Reason, String) {
-    let (done, desired) = (tally.succeeded, tally.desired());
+    let (done, late) = (tally.succeeded, tally.active + tally.waiting);
+    let late = if late > 0 {
+        format!("; {} that came later not finished yet", nodes(late))
+    } else {
+        String::new()
+    };
     if tally.outdated > 0 {
         let message = format!(
-            "{done} of {desired} nodes succeeded, {} with an older template",
+            "{} succeeded, {} with an older template{late}",
+            nodes(done),
             tally.outdated
         );
         return (Reason::Outdated, message);
     }
-    (Reason::AllSucceeded, format!("{done} of {desired} nodes succeeded"))
+    (Reason::AllSucceeded, format!("{} succeeded{late}", nodes(done)))
+}
+
+fn nodes(count: i64) -> String {
+    if count == 1 {
+        "1 node".to_owned()
+    } else {
+        format!("{count} nodes")
+    }
 }
 
 fn running(tally: &Tally) -> (Reason, String) {
     let done = tally.succeeded + tally.failed;
-    let message = format!(
-        "{done} of {} nodes finished, {} active, {} waiting",
-        tally.desired(),
-        tally.active,
-        tally.waiting
-    );
+    let mut parts = vec![
+        format!("{done} of {} finished", nodes(tally.desired())),
+        format!("{} active", tally.active),
+    ];
+    parts.extend(troubles(tally));
     let reason = if tally.active == 0 && all_unavailable(tally) {
         Reason::Waiting
     } else {
         Reason::Running
     };
-    (reason, message)
+    (reason, parts.join(", "))
 }
 
 fn all_unavailable(tally: &Tally) -> bool {

@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::conditions::{Verdict, conditions};
-use super::decide::{Stage, finish, is_pending_since, is_result};
+use super::decide::{Stage, finish, is_pending_since};
 use super::guard::NodeGuard;
+use super::memory::Memory;
 use super::status::{GROUP_NAMES_MAX, groups, is_urgent, stuck_nodes, summary};
 use super::{About, Action, Decision, EventDraft, Guard, Observed, Plan, Slot, Why};
 use crate::eligibility::Because;
 use crate::names::{JobName, NodeName};
-use crate::observed::{JobView, NodeView, Ownership, Run};
+use crate::observed::{JobView, NodeView, Run};
 use crate::reason::Reason;
-use crate::record::{Finish, Record};
+use crate::record::Finish;
 use crate::retry::Retry;
 use crate::types::{DaemonJobStatus, Failure};
 use crate::validation::Spec;
@@ -43,9 +44,8 @@ pub(super) struct Tally {
     pub(super) unavailable: i64,
     pub(super) waiting_groups: BTreeMap<Because, Vec<String>>,
     pub(super) skipped_groups: BTreeMap<Because, Vec<String>>,
-    stuck: Vec<String>,
+    pub(super) stuck: Vec<String>,
     failures: Vec<Failure>,
-    news: Vec<EventDraft>,
 }
 
 impl Tally {
@@ -58,11 +58,11 @@ impl Tally {
 pub(super) fn fold(seen: &Observed<'_>, spec: &Spec, decisions: &[Decision]) -> Plan {
     let mut folding = Folding::new(seen, spec);
     for (index, (slot, decision)) in seen.slots.iter().zip(decisions).enumerate() {
-        folding.remember(slot);
+        folding.memory.take(seen.subject, slot);
         folding.one(index, slot, decision);
     }
     if let Some(gone) = seen.gone {
-        folding.record.drop_gone(gone);
+        folding.memory.record.drop_gone(gone);
     }
     folding.take_retry_request(decisions);
     folding.finish()
@@ -75,10 +75,11 @@ struct Folding<'a> {
     /// The run had completed before this plan: whatever is unfinished now came later.
     completed: bool,
     tally: Tally,
-    record: Record,
-    retry: Retry,
+    memory: Memory,
     actions: Vec<Action>,
     creates: usize,
+    /// The refusal holds up a node of the run's beginning.
+    refused: bool,
     wake_at: Option<Timestamp>,
     look_for_events: bool,
 }
@@ -95,10 +96,10 @@ impl<'a> Folding<'a> {
                 .unwrap_or_else(|| seen.second()),
             completed: carried.is_some_and(|status| status.completion_time.is_some()) && !is_retrying(seen),
             tally: Tally::default(),
-            record: seen.subject.record().clone(),
-            retry: seen.subject.retry().clone(),
+            memory: Memory::of(seen.subject),
             actions: Vec::new(),
             creates: 0,
+            refused: false,
             wake_at: None,
             look_for_events: false,
         }
@@ -106,54 +107,6 @@ impl<'a> Folding<'a> {
 
     fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    /// Keeps the record of finished work true to the Job that is seen.
-    fn remember(&mut self, slot: &Slot) {
-        let (Some(node), Some(job)) = (&slot.node, &slot.job) else {
-            return;
-        };
-        let ownership = job.ownership(self.seen.subject.name(), self.seen.subject.uid());
-        let (Ownership::Own, Some(hash), true) = (ownership, &job.hash, job.node_uid.as_ref() == Some(&node.uid))
-        else {
-            return;
-        };
-        if self
-            .retry
-            .pending(&node.uid)
-            .is_some_and(|token| job.retry.as_deref() == Some(token))
-        {
-            // The Job of the retry is there: what the node finished before it counts no longer.
-            self.retry.remove(&node.uid);
-            self.record.forget(&node.uid);
-        }
-        match finish(job) {
-            Some(finish) if is_result(job) => self.record_finish(node, job, finish),
-            Some(_) => {}
-            // It has started another template: what it finished before counts no longer.
-            None if self
-                .record
-                .of(&node.uid)
-                .is_some_and(|(recorded, _)| recorded != hash.as_str()) =>
-            {
-                self.record.forget(&node.uid);
-            }
-            None => {}
-        }
-    }
-
-    fn record_finish(&mut self, node: &NodeView, job: &JobView, finish: Finish) {
-        let Some(hash) = &job.hash else { return };
-        let is_new = self.record.of(&node.uid) != Some((hash.as_str(), finish));
-        self.record.finish(&node.uid, hash, finish);
-        if let (true, Run::Failed { reason, message, .. }) = (is_new, &job.run) {
-            self.tally.news.push(EventDraft {
-                warning: true,
-                reason: Reason::JobFailed,
-                note: format!("node {}: {reason}: {message}", node.name),
-                about: Some(About::Job(job.name.clone())),
-            });
-        }
     }
 
     /// A token that was not seen before: from the next plan on its nodes run again.
@@ -164,7 +117,7 @@ impl<'a> Folding<'a> {
         if request.token == self.seen.subject.retry().token() {
             return;
         }
-        self.retry = Retry::new(&request.token);
+        self.memory.retry = Retry::new(&request.token);
         let mut unknown: BTreeSet<&NodeName> = request.nodes.iter().flatten().collect();
         for (slot, decision) in self.seen.slots.iter().zip(decisions) {
             let Some(node) = slot.node.as_ref().filter(|_| slot.selected) else {
@@ -172,12 +125,12 @@ impl<'a> Folding<'a> {
             };
             let named = unknown.remove(&node.name);
             if named || (request.nodes.is_none() && has_failed(decision)) {
-                self.retry.add(&node.uid);
+                self.memory.retry.add(&node.uid);
             }
         }
         if !unknown.is_empty() {
             let names: Vec<&str> = unknown.iter().take(GROUP_NAMES_MAX).map(|name| name.as_str()).collect();
-            self.tally.news.push(EventDraft {
+            self.memory.news.push(EventDraft {
                 warning: true,
                 reason: Reason::RetryUnknownNodes,
                 note: format!(
@@ -241,36 +194,29 @@ impl<'a> Folding<'a> {
     /// While the API server refuses the template, one create is enough to hear when it no longer does.
     fn create(&mut self, index: usize, slot: &Slot) {
         let Some(node) = &slot.node else { return };
-        let outdated = self.record.of(&node.uid).is_some();
+        let outdated = self.memory.record.of(&node.uid).is_some();
         self.creates += 1;
-        match self.seen.troubles.refusal {
-            Some(refusal) if refusal.retry_at > self.seen.now || self.creates > 1 => {
+        if let Some(refusal) = self.seen.troubles.refusal {
+            self.refused |= !self.is_late(slot);
+            self.count_waiting(slot, &refusal.reason.into(), outdated);
+            if refusal.retry_at > self.seen.now || self.creates > 1 {
                 self.wake(refusal.retry_at);
-                self.count_waiting(
-                    slot,
-                    &Because {
-                        reason: refusal.reason,
-                        detail: None,
-                    },
-                    outdated,
-                );
                 return;
             }
-            Some(_) | None => {}
+        } else {
+            // What the last attempt met holds until this one is answered.
+            let because = slot.setback.as_ref().map(|setback| setback.because.clone());
+            self.count_waiting(slot, &because.unwrap_or_else(|| Reason::Starting.into()), outdated);
         }
         let subject = self.seen.subject;
-        let guard = Guard::new(
-            subject,
-            self.spec.template.hash(),
-            NodeGuard::recorded(subject, &node.uid),
-        );
-        self.actions.push(Action::Create { slot: index, guard });
-        let reason = self
-            .seen
-            .troubles
-            .refusal
-            .map_or(Reason::Starting, |refusal| refusal.reason);
-        self.count_waiting(slot, &reason.into(), outdated);
+        self.actions.push(Action::Create {
+            slot: index,
+            guard: Guard::new(
+                subject,
+                self.spec.template.hash(),
+                NodeGuard::recorded(subject, &node.uid),
+            ),
+        });
     }
 
     fn delete(&mut self, slot: &Slot, why: Why) {
@@ -348,10 +294,14 @@ impl<'a> Folding<'a> {
         self.count_open(slot, because.reason.is_unavailable());
     }
 
-    /// Late nodes hold nothing up.
-    fn count_open(&mut self, slot: &Slot, unavailable: bool) {
+    /// Late nodes hold nothing up: those that joined after the run began, and all that start after it completed.
+    fn is_late(&self, slot: &Slot) -> bool {
         let joined = slot.node.as_ref().and_then(|node| node.created);
-        if self.completed || joined.is_some_and(|joined| joined > self.start_time) {
+        self.completed || joined.is_some_and(|joined| joined > self.start_time)
+    }
+
+    fn count_open(&mut self, slot: &Slot, unavailable: bool) {
+        if self.is_late(slot) {
             return;
         }
         if unavailable {
@@ -386,13 +336,13 @@ impl<'a> Folding<'a> {
         }
         let verdict = Verdict::of_run(
             &self.tally,
-            self.seen.troubles.refusal,
+            self.seen.troubles.refusal.filter(|_| self.refused),
             self.seen.subject.reading().both_selectors(),
             grace_ends <= self.seen.now,
         );
         let status = self.status(&verdict);
         let mut events = verdict.events(self.seen);
-        events.append(&mut self.tally.news);
+        events.append(&mut self.memory.news);
         events.truncate(FAILURES_MAX);
         Plan {
             urgent: is_urgent(self.seen.subject.status(), &status),
@@ -419,7 +369,7 @@ impl<'a> Folding<'a> {
             waiting: tally.waiting,
             outdated: tally.outdated,
             skipped: tally.skipped,
-            summary: Some(summary(tally, self.seen.troubles.refusal)),
+            summary: Some(summary(tally)),
             failures: std::mem::take(&mut tally.failures),
             waiting_nodes: groups(&tally.waiting_groups, self.seen.troubles.refusal),
             skipped_nodes: groups(&tally.skipped_groups, None),
@@ -428,8 +378,8 @@ impl<'a> Folding<'a> {
             completion_time: verdict
                 .finished
                 .then(|| completion.unwrap_or_else(|| self.seen.second())),
-            finished_nodes: self.record.render(),
-            retry: self.retry.render(),
+            finished_nodes: self.memory.record.render(),
+            retry: self.memory.retry.render(),
             conditions: conditions(verdict, self.seen),
         }
     }

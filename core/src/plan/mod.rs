@@ -11,6 +11,9 @@ mod decide;
 mod fold;
 mod guard;
 mod held;
+#[cfg(test)]
+mod laws;
+mod memory;
 mod outcome;
 mod slot;
 mod status;

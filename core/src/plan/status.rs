@@ -26,6 +26,9 @@ pub(super) fn is_urgent(old: &DaemonJobStatus, new: &DaemonJobStatus) -> bool {
     old.observed_generation != new.observed_generation || states(old) != states(new)
 }
 
+/// Reasons that a summary names.
+const REASONS_MAX: usize = 3;
+
 /// Nodes by reason. Details that differ from node to node share a group: the first stands for all,
 /// or a status would grow with the nodes. A refusal's own words go with its reason.
 pub(super) fn groups(groups: &BTreeMap<Because, Vec<String>>, refusal: Option<&Refusal>) -> Vec<NodeGroup> {
@@ -80,37 +83,39 @@ fn count(length: usize) -> i64 {
 }
 
 /// `31/50 done, 2 failed, 1 waiting (Cordoned)`.
-pub(super) fn summary(tally: &Tally, refusal: Option<&Refusal>) -> String {
+pub(super) fn summary(tally: &Tally) -> String {
+    if tally.desired() == 0 {
+        let nothing = if tally.skipped > 0 {
+            "all nodes skipped"
+        } else {
+            "no node selected"
+        };
+        return nothing.to_owned();
+    }
     let mut parts = vec![format!("{}/{} done", tally.succeeded, tally.desired())];
     if tally.failed > 0 {
         parts.push(format!("{} failed", tally.failed));
     }
-    if tally.waiting > 0 {
-        let reasons: BTreeSet<&str> = tally
-            .waiting_groups
-            .keys()
-            .map(|because| because.reason.as_str())
-            .collect();
-        let reasons: Vec<&str> = reasons.into_iter().take(3).collect();
-        parts.push(format!("{} waiting ({})", tally.waiting, reasons.join(", ")));
-    }
+    parts.extend(troubles(tally));
     if tally.outdated > 0 {
         parts.push(format!("{} outdated", tally.outdated));
     }
-    if tally.desired() == 0 {
-        parts = vec![
-            if tally.skipped > 0 {
-                "all nodes skipped"
-            } else {
-                "no node selected"
-            }
-            .to_owned(),
-        ];
-    }
-    if let Some(refusal) = refusal {
-        parts.push(format!("refused: {}", refusal.reason.as_str()));
-    }
     parts.join(", ")
+}
+
+/// What holds nodes up: waiting ones with up to three reasons, and stuck ones.
+pub(super) fn troubles(tally: &Tally) -> Vec<String> {
+    let mut parts = Vec::new();
+    if tally.waiting > 0 {
+        let reasons = tally.waiting_groups.keys().map(|because| because.reason.as_str());
+        let reasons: BTreeSet<&str> = reasons.collect();
+        let reasons: Vec<&str> = reasons.into_iter().take(REASONS_MAX).collect();
+        parts.push(format!("{} waiting ({})", tally.waiting, reasons.join(", ")));
+    }
+    if !tally.stuck.is_empty() {
+        parts.push(format!("{} stuck", tally.stuck.len()));
+    }
+    parts
 }
 
 /// The merge patch that turns one status into another; nothing if they are equal.

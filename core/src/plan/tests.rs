@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use rstest::rstest;
+use serde_json::json;
 
 use super::world::World;
 use super::{Action, Why};
@@ -265,8 +266,8 @@ fn e17_a_foreign_job_is_left_alone() {
     check(
         "template A\nnode n1\nconflict n1 due",
         "create n1
-         0/1 done, 1 waiting (Starting)
-         Reconciling Running",
+         0/1 done, 1 waiting (NameConflict)
+         Stalled NameConflict",
     );
 }
 
@@ -294,14 +295,14 @@ fn e29_a_wrong_hash_is_restored_and_nothing_else_happens() {
 fn e34_a_refused_template_costs_one_create_a_tick() {
     check(
         "template A\nrefused QuotaExceeded\nnode n1\nnode n2",
-        "0/2 done, 2 waiting (QuotaExceeded), refused: QuotaExceeded
+        "0/2 done, 2 waiting (QuotaExceeded)
          Stalled QuotaExceeded
          wake 1000000",
     );
     check(
         "template A\nrefused QuotaExceeded due\nnode n1\nnode n2",
         "create n1
-         0/2 done, 2 waiting (QuotaExceeded), refused: QuotaExceeded
+         0/2 done, 2 waiting (QuotaExceeded)
          Stalled QuotaExceeded
          wake -1",
     );
@@ -593,7 +594,8 @@ fn e46_a_contested_hash_is_restored_ever_less_often_and_told_after_five_times() 
     check(&format!("{world}\nrestored 1 10"), "restore hash");
     check(
         &format!("{world}\nrestored 5 30"),
-        "Stalled TemplateHashContested
+        "held: the template hash is contested
+         Stalled TemplateHashContested
          wake 30",
     );
 }
@@ -633,5 +635,41 @@ fn e45_the_stored_status_forgets_what_a_retry_no_longer_waits_for() {
     assert_eq!(
         serde_json::from_value::<crate::types::DaemonJobStatus>(stored).unwrap(),
         new
+    );
+}
+
+#[test]
+fn e34_a_refusal_counts_only_while_a_node_of_the_beginning_wants_a_job() {
+    let done = "1/1 done\nReady AllSucceeded\nComplete AllSucceeded\nFinished AllSucceeded";
+    check(
+        "template A\nrefused QuotaExceeded\nnode n1\njob n1 hash=A succeeded@5",
+        done,
+    );
+    let late = World::parse(
+        "template A\nrefused QuotaExceeded\nnow 20\nnode n1\nnode n2 joined=10\njob n1 hash=A succeeded@5",
+    );
+    assert!(late.outcome().contains("Ready AllSucceeded"), "{}", late.outcome());
+    assert_eq!(late.plan().status.waiting_nodes[0].reason, "QuotaExceeded");
+}
+
+#[test]
+fn e46_a_contest_from_the_creation_on_is_told_for_this_generation() {
+    let status = World::parse("template A\nhash=wrong\nnode n1\nrestored 5 30")
+        .plan()
+        .status;
+    assert_eq!((status.observed_generation, status.start_time), (1, None));
+}
+
+#[test]
+fn b33_what_finishes_while_the_spec_is_invalid_is_recorded() {
+    let world =
+        World::parse("template A\nnode n1\njob n1 hash=A succeeded@5\nstarted").with_template(json!({"spec": {}}));
+    let plan = world.plan();
+    assert_eq!((plan.actions.len(), plan.status.finished_nodes.len()), (0, 1));
+    assert!(
+        plan.status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == "Stalled")
     );
 }

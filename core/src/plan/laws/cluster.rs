@@ -177,10 +177,8 @@ impl Cluster {
         };
         change(&mut new);
         let same_spec = new.spec == old.spec;
-        let same = same_spec
-            && new.annotations == old.annotations
-            && new.status == old.status
-            && new.deleting == old.deleting;
+        let same =
+            same_spec && new.annotations == old.annotations && new.status == old.status && new.deleting == old.deleting;
         if same {
             return;
         }
@@ -333,7 +331,9 @@ impl Cluster {
     }
 
     pub(super) fn change_job(&mut self, name: &JobName, change: impl FnOnce(&mut JobView)) {
-        let Some(mut job) = self.jobs.get(name).cloned() else { return };
+        let Some(mut job) = self.jobs.get(name).cloned() else {
+            return;
+        };
         let view = Arc::make_mut(&mut job.view);
         change(view);
         self.ledger.changed(view);

@@ -433,7 +433,13 @@ impl Controller {
         let (_, version) = self.daemon_job.as_ref()?;
         let memory = self.memory.as_ref()?;
         let (subject, now) = (version.subject(), cluster.now());
-        let slots = slots(&subject, &self.nodes, &jobs_of(&self.jobs), &memory.setbacks, &memory.pods_refused);
+        let slots = slots(
+            &subject,
+            &self.nodes,
+            &jobs_of(&self.jobs),
+            &memory.setbacks,
+            &memory.pods_refused,
+        );
         let troubles = Troubles {
             refusal: memory.refusal.as_ref(),
             restoring: memory.restoring.as_ref(),
@@ -692,9 +698,14 @@ fn holds(guard: &Guard, read: Option<&Rc<Version>>, cluster: &Cluster) -> bool {
 fn transmit(done: &mut Done, cluster: &mut Cluster) {
     match &done.work.action {
         Action::Create { .. } => create(done, cluster),
-        Action::Delete { name, uid, why, guard, .. } => {
+        Action::Delete {
+            name, uid, why, guard, ..
+        } => {
             if let Some(job) = cluster.jobs.get(name).filter(|job| job.view.uid == *uid) {
-                let (view, live) = (Arc::clone(&job.view), cluster.daemon_job.as_ref().map(|live| live.uid.clone()));
+                let (view, live) = (
+                    Arc::clone(&job.view),
+                    cluster.daemon_job.as_ref().map(|live| live.uid.clone()),
+                );
                 cluster.ledger.deleted(&view, *why, &guard.uid, live.as_ref());
             }
             match cluster.delete_job(name, uid) {
@@ -733,7 +744,9 @@ fn create(done: &mut Done, cluster: &mut Cluster) {
             done.outcome = Outcome::Done;
         }
         Err(answer) if answer.code == 409 => {
-            let Some(job) = cluster.jobs.get(&slot.name).cloned() else { return };
+            let Some(job) = cluster.jobs.get(&slot.name).cloned() else {
+                return;
+            };
             let subject = &done.work.subject;
             done.outcome = match job.view.ownership(subject.name(), subject.uid()) {
                 Ownership::Foreign => Outcome::Taken {

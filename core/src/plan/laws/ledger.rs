@@ -85,7 +85,11 @@ impl Ledger {
             recorded: false,
             meddled: false,
         };
-        if let Some(other) = self.runs.iter().find(|other| other.has_pods && other.place == run.place) {
+        if let Some(other) = self
+            .runs
+            .iter()
+            .find(|other| other.has_pods && other.place == run.place)
+        {
             let detail = format!("{other:?} still runs when {run:?} starts");
             self.breach(Law::OneJob, detail);
         }
@@ -151,6 +155,9 @@ fn pin(job: &Value) -> NodeName {
     let terms = job.pointer(TERMS).and_then(Value::as_array).unwrap();
     assert_eq!(terms.len(), 1, "{terms:?}");
     let field = &terms[0]["matchFields"][0];
-    assert_eq!((&field["key"], &field["operator"]), (&"metadata.name".into(), &"In".into()));
+    assert_eq!(
+        (&field["key"], &field["operator"]),
+        (&"metadata.name".into(), &"In".into())
+    );
     NodeName::new(field["values"][0].as_str().unwrap())
 }

@@ -131,7 +131,9 @@ fn standing(node: &NodeView) -> Standing {
 fn is_selected(spec: &Value, node: &NodeView) -> bool {
     let has_all = |wanted: &Value| {
         let wanted = wanted.as_object().into_iter().flatten();
-        wanted.map(|(key, value)| (key, value.as_str())).all(|(key, value)| node.labels.get(key).map(String::as_str) == value)
+        wanted
+            .map(|(key, value)| (key, value.as_str()))
+            .all(|(key, value)| node.labels.get(key).map(String::as_str) == value)
     };
     match (spec.get("selector"), spec.get("ingoreSelector")) {
         (Some(selector), _) => has_all(selector),
@@ -142,7 +144,9 @@ fn is_selected(spec: &Value, node: &NodeView) -> bool {
 
 /// What the settled world should read as, node by node; or what should not be there at all.
 fn recount(cluster: &Cluster) -> Result<(), String> {
-    let Some(stored) = &cluster.daemon_job else { return Ok(()) };
+    let Some(stored) = &cluster.daemon_job else {
+        return Ok(());
+    };
     let status: DaemonJobStatus = serde_json::from_value(stored.status.clone()).unwrap();
     let view = View {
         uid: stored.uid.as_str(),
@@ -176,7 +180,10 @@ fn recount(cluster: &Cluster) -> Result<(), String> {
     };
     let desired = counts.active + counts.succeeded + counts.failed + counts.waiting;
     if told != counts || status.desired != desired || status.observed_generation != stored.generation {
-        return Err(format!("{status:?} is not {counts:?} of generation {}", stored.generation));
+        return Err(format!(
+            "{status:?} is not {counts:?} of generation {}",
+            stored.generation
+        ));
     }
     Ok(())
 }

@@ -149,10 +149,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn fall(mix: Mix) -> impl Strategy<Value = Fall> {
-    let stranger = prop_oneof![
-        any::<bool>().prop_map(Fall::Foreign),
-        (0_u8..3).prop_map(Fall::Strip)
-    ];
+    let stranger = prop_oneof![any::<bool>().prop_map(Fall::Foreign), (0_u8..3).prop_map(Fall::Strip)];
     let stranger = if mix.has_strangers {
         stranger.boxed()
     } else {
@@ -204,7 +201,11 @@ fn step(mix: Mix) -> impl Strategy<Value = Step> {
 /// How a walk begins, and its steps.
 pub(super) fn walks(mix: Mix) -> impl Strategy<Value = (Start, Vec<Step>)> {
     let ttl = prop::sample::select(&[None, Some(0_i64), Some(60)][..]);
-    let replace = if mix.replace.is_empty() { &[false][..] } else { mix.replace };
+    let replace = if mix.replace.is_empty() {
+        &[false][..]
+    } else {
+        mix.replace
+    };
     let start = (ttl, prop::sample::select(replace)).prop_map(move |(ttl, replace)| Start {
         ttl,
         replace,

@@ -1,0 +1,70 @@
+//! What a status remembers of nodes beyond their Jobs: how they finished, and which are still to run again.
+
+use super::decide::{finish, is_result};
+use super::{About, EventDraft, Slot, Subject};
+use crate::observed::{JobView, NodeView, Ownership, Run};
+use crate::reason::Reason;
+use crate::record::{Finish, Record};
+use crate::retry::Retry;
+
+/// Record and retry, brought up to what is seen, and the news on the way.
+pub(super) struct Memory {
+    pub(super) record: Record,
+    pub(super) retry: Retry,
+    pub(super) news: Vec<EventDraft>,
+}
+
+impl Memory {
+    /// As the status in the store has it.
+    pub(super) fn of(subject: &Subject) -> Self {
+        Self {
+            record: subject.record().clone(),
+            retry: subject.retry().clone(),
+            news: Vec::new(),
+        }
+    }
+
+    /// Takes in the Job of a slot, if it is ours and of the node that is there.
+    pub(super) fn take(&mut self, subject: &Subject, slot: &Slot) {
+        let (Some(node), Some(job)) = (&slot.node, &slot.job) else {
+            return;
+        };
+        let is_own = job.ownership(subject.name(), subject.uid()) == Ownership::Own;
+        if !is_own || job.node_uid.as_ref() != Some(&node.uid) {
+            return;
+        }
+        let retried = self.retry.pending(&node.uid);
+        if retried.is_some_and(|token| job.retry.as_deref() == Some(token)) {
+            // The Job of the retry is there: what the node finished before it counts no longer.
+            self.retry.remove(&node.uid);
+            self.record.forget(&node.uid);
+        }
+        match finish(job) {
+            Some(finish) if is_result(job) => self.finish(node, job, finish),
+            Some(_) => {}
+            None => self.forget_other_templates(node, job),
+        }
+    }
+
+    /// A node that has started another template: what it finished before counts no longer.
+    fn forget_other_templates(&mut self, node: &NodeView, job: &JobView) {
+        let recorded = self.record.of(&node.uid).map(|(hash, _)| hash);
+        if recorded.is_some() && recorded != job.hash.as_ref().map(|hash| hash.as_str()) {
+            self.record.forget(&node.uid);
+        }
+    }
+
+    fn finish(&mut self, node: &NodeView, job: &JobView, finish: Finish) {
+        let Some(hash) = &job.hash else { return };
+        let is_new = self.record.of(&node.uid) != Some((hash.as_str(), finish));
+        self.record.finish(&node.uid, hash, finish);
+        if let (true, Run::Failed { reason, message, .. }) = (is_new, &job.run) {
+            self.news.push(EventDraft {
+                warning: true,
+                reason: Reason::JobFailed,
+                note: format!("node {}: {reason}: {message}", node.name),
+                about: Some(About::Job(job.name.clone())),
+            });
+        }
+    }
+}
