@@ -1,0 +1,14 @@
+//! Ring 3: the real binary against a real API server, with the chart's own permissions.
+//!
+//! Two clusters serve all tests, one test at a time each (see [`support::world`]): a test may kill the process,
+//! remove the webhook or make nodes, and leaves its cluster as it found it.
+
+mod apply;
+mod bad_input;
+mod bypass;
+mod deletion;
+mod finished;
+mod nodes;
+mod process;
+mod seed;
+mod support;

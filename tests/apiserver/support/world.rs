@@ -1,0 +1,262 @@
+//! A cluster with the chart installed by helm, and the process with the permissions of the chart.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use anyhow::Result;
+use daemonjob_cluster::{Cluster, Node, Options, Output, Tools, until};
+use serde_json::{Value, json};
+
+use super::DEADLINE;
+use super::manifest::daemon_job;
+use super::operator::{Operator, Start, free_port};
+
+/// Where the chart is installed.
+pub(crate) const SYSTEM: &str = "daemonjob-system";
+/// The name of the process on the Lease. One that is killed and started again goes on as itself.
+pub(crate) const IDENTITY: &str = "first";
+
+/// A cluster, the chart in it and the process beside it, until the test binary ends: the reaper of the cluster takes
+/// the process along.
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    /// The port that the webhook configurations name.
+    port: u16,
+    kubeconfig: PathBuf,
+    operator: Mutex<Option<Operator>>,
+    is_disturbed: AtomicBool,
+}
+
+/// The programs, built once if need be.
+pub(crate) fn tools() -> &'static Tools {
+    static TOOLS: OnceLock<Tools> = OnceLock::new();
+    TOOLS.get_or_init(|| {
+        let mut progress = |line: &str| {
+            use std::io::Write as _;
+            // The only sign of life of a cold build; a closed stderr is no reason to fail.
+            drop(writeln!(std::io::stderr(), "{line}"));
+        };
+        Tools::ensure(&mut progress).expect("the tools are there or can be built")
+    })
+}
+
+/// Nodes of mixed labels for the seed manifests, of which one has a taint that they do not tolerate.
+fn mixed_nodes() -> Vec<Node> {
+    vec![
+        Node::new("edge").label("os", "linux").label("ingress", "true"),
+        Node::new("guarded").taint("team=other:NoSchedule"),
+        Node::new("linux-1").label("os", "linux"),
+        Node::new("linux-2").label("os", "linux"),
+        Node::new("plain"),
+    ]
+}
+
+/// As many as two cores carry.
+const WORLDS: usize = 2;
+
+/// The worlds that nobody uses, and how many there are altogether.
+struct Pool {
+    idle: Vec<World>,
+    made: usize,
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    idle: Vec::new(),
+    made: 0,
+});
+static RETURNED: Condvar = Condvar::new();
+
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a world: an idle one, a new one, or the first that somebody gives back.
+pub(crate) fn take() -> World {
+    let mut pool = pool();
+    loop {
+        if let Some(world) = pool.idle.pop() {
+            return world;
+        }
+        if pool.made < WORLDS {
+            break;
+        }
+        pool = RETURNED.wait(pool).unwrap_or_else(PoisonError::into_inner);
+    }
+    pool.made += 1;
+    drop(pool);
+    std::panic::catch_unwind(World::start).unwrap_or_else(|panic| {
+        give_up();
+        std::panic::resume_unwind(panic)
+    })
+}
+
+/// Gives a world back, if it could be put right; else another one may be made in its place.
+pub(crate) fn give_back(world: World) -> Result<()> {
+    match world.heal() {
+        Ok(()) => {
+            pool().idle.push(world);
+            RETURNED.notify_one();
+            Ok(())
+        }
+        Err(error) => {
+            drop(world);
+            give_up();
+            Err(error)
+        }
+    }
+}
+
+fn give_up() {
+    pool().made -= 1;
+    RETURNED.notify_one();
+}
+
+impl World {
+    fn start() -> Self {
+        let options = Options {
+            nodes: mixed_nodes(),
+            ..Options::default()
+        };
+        let cluster = Cluster::start(tools(), &options).expect("a cluster starts");
+        let port = free_port();
+        install(&cluster, port);
+        let kubeconfig = kubeconfig_of(&cluster, "daemonjob", SYSTEM);
+        let world = Self {
+            cluster,
+            port,
+            kubeconfig,
+            operator: Mutex::default(),
+            is_disturbed: AtomicBool::new(false),
+        };
+        world.heal().expect("the process becomes ready and leads");
+        world
+    }
+
+    /// Starts a process that is not ready yet.
+    pub(crate) fn spawn(&self, identity: &str, port: u16) -> Operator {
+        Operator::start(&Start {
+            folder: self.cluster.folder(),
+            kubeconfig: &self.kubeconfig,
+            identity,
+            port,
+            url_port: self.port,
+        })
+    }
+
+    /// The process that serves this world; it stays there.
+    pub(crate) fn operator(&self) -> MutexGuard<'_, Option<Operator>> {
+        self.operator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process, for a test that ends it.
+    pub(crate) fn take_operator(&self) -> Operator {
+        self.operator().take().expect("the process runs")
+    }
+
+    /// Starts the process again and waits until it leads; the webhook takes some seconds more.
+    pub(crate) fn restart(&self) {
+        let operator = self.spawn(IDENTITY, self.port);
+        operator.wait_leading(DEADLINE).expect("the process leads");
+        *self.operator() = Some(operator);
+    }
+
+    /// Waits until the process is ready to be asked for reviews.
+    pub(crate) fn wait_ready(&self) {
+        let mut operator = self.operator();
+        let ready = operator.as_mut().map(Operator::wait_ready);
+        ready.expect("the process runs").expect("it becomes ready");
+    }
+
+    /// Takes the webhook configurations away.
+    pub(crate) fn remove_webhook(&self) {
+        self.is_disturbed.store(true, Ordering::Relaxed);
+        let line = "delete mutatingwebhookconfiguration,validatingwebhookconfiguration daemonjob";
+        self.cluster.run(line.split(' ')).expect("the chart made them");
+        let refused = json!({
+            "apiVersion": "daemon.justk8s.com/v1alpha1", "kind": "DaemonJob",
+            "metadata": {"name": "probe", "namespace": SYSTEM},
+            "spec": {"jobTemplate": {}},
+        });
+        until("the webhook not to be asked any more", DEADLINE, || {
+            self.try_create(&refused).map(Some)
+        })
+        .expect("the API server notices");
+    }
+
+    fn try_create(&self, daemon_job: &Value) -> Result<String> {
+        let args = ["create", "--namespace", SYSTEM, "--dry-run=server", "-f", "-"];
+        self.cluster.kubectl_stdin(args, &daemon_job.to_string())?.checked()
+    }
+
+    /// Puts right what a test disturbed, so that the next one finds what it expects.
+    pub(crate) fn heal(&self) -> Result<()> {
+        let is_disturbed = self.is_disturbed.swap(false, Ordering::Relaxed);
+        if is_disturbed {
+            install(&self.cluster, self.port);
+        }
+        let mut slot = self.operator();
+        let running = slot.take().and_then(Operator::if_running);
+        let mut operator = running.unwrap_or_else(|| self.spawn(IDENTITY, self.port));
+        operator.wait_ready()?;
+        operator.wait_leading(DEADLINE)?;
+        *slot = Some(operator);
+        drop(slot);
+        if is_disturbed {
+            // The process was ready all the time, or so it thought until it looked again.
+            let accepted = daemon_job("probe");
+            until("the webhook to be trusted", DEADLINE, || {
+                self.try_create(&accepted).map(Some)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Installs the chart, or puts back what is missing of it.
+fn install(cluster: &Cluster, port: u16) {
+    let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("charts/daemonjob");
+    let chart = chart.to_str().expect("the path is UTF-8");
+    let url = format!("webhook.url=https://127.0.0.1:{port}");
+    let args = [
+        "upgrade",
+        "--install",
+        "daemonjob",
+        chart,
+        "--namespace",
+        SYSTEM,
+        "--create-namespace",
+        "--set",
+        &url,
+    ];
+    cluster
+        .helm(args)
+        .and_then(Output::checked)
+        .expect("helm installs the chart");
+    let established = "wait --for=condition=Established crd/daemonjobs.daemon.justk8s.com --timeout=30s";
+    // kubectl gives up on an object that has no conditions yet.
+    until("the CRD", DEADLINE, || cluster.run(established.split(' ')).map(Some)).expect("the CRD is established");
+    // Discovery learns of it a moment later, and kubectl remembers for hours what it discovered.
+    until("kubectl to know it", DEADLINE, || {
+        let known = cluster.run(["api-resources", "--api-group=daemon.justk8s.com", "--output=name"])?;
+        Ok(known.contains("daemonjobs").then_some(()))
+    })
+    .expect("discovery learns of the CRD");
+}
+
+/// A kubeconfig of a service account: whoever uses it may do what that account may.
+pub(crate) fn kubeconfig_of(cluster: &Cluster, account: &str, namespace: &str) -> PathBuf {
+    let token = cluster.run(["create", "token", account, "--namespace", namespace, "--duration=2h"]);
+    let token = token.expect("the service account is there");
+    let mut config = cluster
+        .json(["config", "view", "--raw", "--flatten"])
+        .expect("there is a kubeconfig");
+    config["users"] = json!([{"name": account, "user": {"token": token.trim()}}]);
+    let contexts = config["contexts"].as_array_mut().expect("a kubeconfig has contexts");
+    for context in contexts {
+        context["context"]["user"] = json!(account);
+    }
+    let file = cluster.folder().join(format!("{namespace}-{account}.kubeconfig"));
+    std::fs::write(&file, config.to_string()).expect("the folder can be written");
+    file
+}
