@@ -49,21 +49,8 @@ impl Verdict {
 
     /// The row of a spec that breaks a rule.
     pub(super) fn of_invalid(causes: &[FieldError]) -> Self {
-        let causes: Vec<String> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.path, cause.detail))
-            .collect();
-        Self {
-            reason: Reason::InvalidSpec,
-            message: causes.join("; "),
-            reconciling: false,
-            stalled: true,
-            ready: false,
-            complete: false,
-            failed: false,
-            finished: false,
-            both_selectors: false,
-        }
+        let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        Self::held(Reason::InvalidSpec, causes.join("; "))
     }
 
     /// The row of a hash annotation that somebody keeps changing.
@@ -72,9 +59,15 @@ impl Verdict {
             || "another writer".to_owned(),
             |manager| format!("the field manager {manager:?}"),
         );
+        let message = format!("{who} keeps changing the annotation {TEMPLATE_HASH}; nothing is started or stopped");
+        Self::held(Reason::TemplateHashContested, message)
+    }
+
+    /// Nothing is planned until somebody lends a hand.
+    fn held(reason: Reason, message: String) -> Self {
         Self {
-            reason: Reason::TemplateHashContested,
-            message: format!("{who} keeps changing the annotation {TEMPLATE_HASH}; nothing is started or stopped"),
+            reason,
+            message,
             reconciling: false,
             stalled: true,
             ready: false,
