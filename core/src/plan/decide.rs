@@ -138,7 +138,7 @@ pub fn decide(slot: &Slot, seen: &Observed<'_>, spec: &Spec) -> Decision {
         }
         (Some(node), Some(job), Some(Ownership::Own)) => own_job(slot, node, job, policy),
         (Some(node), None, _) if slot.selected => settle(slot, node, from_record(policy.subject, &node.uid), policy),
-        (Some(node), Some(job), _) if slot.selected => foreign(node, job, subject),
+        (Some(node), Some(job), _) if slot.selected => foreign(slot, node, job, policy),
         (Some(_) | None, Some(_) | None, _) => Decision::Ignore,
     }
 }
@@ -180,24 +180,24 @@ pub(super) fn is_pending_since(job: &JobView) -> Option<Timestamp> {
     Some(job.deleted?.checked_add(PATIENCE).unwrap_or(Timestamp::MAX))
 }
 
-/// Somebody else's Job has the name. A record stands all the same; else the node waits until the name is free.
-fn foreign(node: &NodeView, job: &JobView, subject: &Subject) -> Decision {
-    let again = subject.retry().pending(&node.uid).is_some();
-    match subject.record().of(&node.uid) {
-        Some((hash, finish)) if !again => {
-            let outdated = subject.annotated_hash() != Some(hash);
-            Decision::Keep(Progress {
-                stage: Stage::Finished(finish),
-                outdated,
-            })
-        }
-        Some(_) | None => Decision::Wait {
+/// Somebody else's Job has the name. That matters only where a Job would start: the node waits until the name is free.
+fn foreign(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>) -> Decision {
+    let subject = policy.subject;
+    match settle(slot, node, from_record(subject, &node.uid), policy) {
+        Decision::Create => Decision::Wait {
             because: Because {
                 reason: Reason::NameConflict,
                 detail: Some(taken(subject.namespace(), job)),
             },
-            outdated: false,
+            outdated: subject.record().of(&node.uid).is_some() || subject.retry().pending(&node.uid).is_some(),
         },
+        settled @ (Decision::Expire { .. }
+        | Decision::Ignore
+        | Decision::Keep(_)
+        | Decision::Replace(_)
+        | Decision::Retire(_)
+        | Decision::Skip { .. }
+        | Decision::Wait { .. }) => settled,
     }
 }
 
@@ -240,8 +240,8 @@ fn settle(slot: &Slot, node: &NodeView, exists: Exists<'_>, policy: Policy<'_>) 
     let again = is_to_run_again(node, exists, subject);
     let replaced = outdated && spec.replace;
     match exists {
-        Exists::Job(job) if replaced => replace(node, job, policy, Why::Replaced),
-        Exists::Job(job) if again => replace(node, job, policy, Why::Retried),
+        Exists::Job(job) if replaced => replace(slot, node, job, policy, Why::Replaced),
+        Exists::Job(job) if again => replace(slot, node, job, policy, Why::Retried),
         Exists::Job(job) => keep(slot, node, job, outdated, policy),
         Exists::Record(_, finish) if !replaced && !again => Decision::Keep(Progress {
             stage: Stage::Finished(finish),
@@ -289,16 +289,13 @@ fn keep(slot: &Slot, node: &NodeView, job: &JobView, outdated: bool, policy: Pol
 }
 
 /// The Job of another template goes, but only when its successor may start.
-fn replace(node: &NodeView, job: &JobView, policy: Policy<'_>, why: Why) -> Decision {
+fn replace(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>, why: Why) -> Decision {
     let subject = policy.subject;
     if job.deleted.is_some() {
         return going(job, true, policy.now);
     }
     match (finish(job), subject.requirements().may_start(node, policy.passing)) {
-        (None, Eligibility::Skipped(_) | Eligibility::Waiting(_)) => Decision::Keep(Progress {
-            stage: Stage::Active,
-            outdated: true,
-        }),
+        (None, Eligibility::Skipped(_) | Eligibility::Waiting(_)) => keep(slot, node, job, true, policy),
         // Its outcome must be in the store before it goes: the template may be changed back meanwhile.
         (Some(_), Eligibility::Yes) if !is_recorded(job, node, subject) => Decision::Wait {
             because: Reason::Replacing.into(),
@@ -359,11 +356,14 @@ fn from_record<'a>(subject: &'a Subject, node: &NodeUid) -> Exists<'a> {
         .map_or(Exists::Nothing, |(hash, finish)| Exists::Record(hash, finish))
 }
 
+/// Whether the store holds the outcome of this Job. While the retry that started it is pending there, what is on
+/// record is the run before, though it may read the same.
 fn is_recorded(job: &JobView, node: &NodeView, subject: &Subject) -> bool {
     let (Some(hash), Some(finish)) = (&job.hash, finish(job)) else {
         return false;
     };
-    subject.record().of(&node.uid) == Some((hash.as_str(), finish))
+    let is_older = job.retry.is_some() && subject.retry().pending(&node.uid) == job.retry.as_deref();
+    !is_older && subject.record().of(&node.uid) == Some((hash.as_str(), finish))
 }
 
 pub(super) fn finish(job: &JobView) -> Option<Finish> {

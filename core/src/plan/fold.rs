@@ -105,8 +105,11 @@ impl<'a> Folding<'a> {
         }
     }
 
+    /// A time that has come is no time to wait for: to plan again at once would change nothing, for ever.
     fn wake(&mut self, at: Timestamp) {
-        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+        if at > self.seen.now {
+            self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+        }
     }
 
     /// A token that was not seen before: from the next plan on its nodes run again.
@@ -117,14 +120,16 @@ impl<'a> Folding<'a> {
         if request.token == self.seen.subject.retry().token() {
             return;
         }
-        self.memory.retry = Retry::new(&request.token);
+        // What the last one asked for and has not started yet has failed too, and must not be forgotten.
+        let last = std::mem::replace(&mut self.memory.retry, Retry::new(&request.token));
         let mut unknown: BTreeSet<&NodeName> = request.nodes.iter().flatten().collect();
         for (slot, decision) in self.seen.slots.iter().zip(decisions) {
             let Some(node) = slot.node.as_ref().filter(|_| slot.selected) else {
                 continue;
             };
             let named = unknown.remove(&node.name);
-            if named || (request.nodes.is_none() && has_failed(decision)) {
+            let failed = has_failed(decision) || last.pending(&node.uid).is_some();
+            if named || (request.nodes.is_none() && failed) {
                 self.memory.retry.add(&node.uid);
             }
         }
@@ -356,7 +361,7 @@ impl<'a> Folding<'a> {
 
     fn status(&mut self, verdict: &Verdict) -> DaemonJobStatus {
         let old = self.seen.subject.status();
-        let completion = old.completion_time.filter(|_| self.completed);
+        let completion = old.completion_time.filter(|_| !self.seen.subject.is_new_run());
         let tally = &mut self.tally;
         tally.failures.truncate(FAILURES_MAX);
         DaemonJobStatus {

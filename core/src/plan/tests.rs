@@ -1,12 +1,11 @@
 //! The planner's tests: text worlds for single situations, properties for the laws.
 
 use jiff::SignedDuration;
-use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 
+use super::Action;
 use super::world::World;
-use super::{Action, Why};
 use crate::observed::Run;
 
 #[track_caller]
@@ -303,8 +302,7 @@ fn e34_a_refused_template_costs_one_create_a_tick() {
         "template A\nrefused QuotaExceeded due\nnode n1\nnode n2",
         "create n1
          0/2 done, 2 waiting (QuotaExceeded)
-         Stalled QuotaExceeded
-         wake -1",
+         Stalled QuotaExceeded",
     );
 }
 
@@ -365,77 +363,6 @@ fn flipping_between_templates_reruns_exactly_the_nodes_that_started_the_other() 
     world.set_template("A");
     world.apply(&world.plan());
     assert_eq!(world.outcome().lines().next(), Some("create n1"));
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Change(bool),
-    End(usize, bool),
-    Flip(bool),
-    Retry(u8),
-    Round,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        any::<bool>().prop_map(Step::Change),
-        (0_usize..4, any::<bool>()).prop_map(|(node, succeeds)| Step::End(node, succeeds)),
-        any::<bool>().prop_map(Step::Flip),
-        any::<u8>().prop_map(Step::Retry),
-        Just(Step::Round),
-    ];
-    prop::collection::vec(step, 0..40)
-}
-
-fn walk(steps: &[Step]) -> World {
-    let mut world = World::parse("template A\nnode n0\nnode n1\nnode n2 taint=x:NoSchedule\nnode n3 cordoned");
-    for step in steps {
-        world.pass(SignedDuration::from_secs(1));
-        match step {
-            Step::Change(second) => world.set_template(if *second { "B" } else { "A" }),
-            Step::End(node, succeeds) => {
-                let at = Some(world.now());
-                let failed = Run::Failed {
-                    at,
-                    reason: "R".into(),
-                    message: String::new(),
-                };
-                world.end(
-                    &format!("n{node}"),
-                    if *succeeds { Run::Succeeded { at } } else { failed },
-                );
-            }
-            Step::Flip(replace) => world.set_replace(*replace),
-            Step::Retry(token) => world.ask_for_retry(&format!("t{token} n0,n1")),
-            Step::Round => world.apply(&world.plan()),
-        }
-    }
-    world
-}
-
-proptest! {
-    #[test]
-    fn l1_l2_plans_become_empty_and_stay_empty(steps in steps()) {
-        let mut world = walk(&steps);
-        // Record, remember a retry, delete, create, count: so many rounds settle any world in which writes take
-        // effect at once.
-        for _ in 0..5 {
-            world.apply(&world.plan());
-        }
-        let settled = world.plan();
-        prop_assert_eq!(&settled.actions, &vec![]);
-        prop_assert_eq!(Some(settled.status), world.status);
-    }
-
-    #[test]
-    fn l5_without_replace_a_template_change_deletes_nothing(steps in steps(), second in any::<bool>()) {
-        let mut world = walk(&steps);
-        world.set_replace(false);
-        world.set_template(if second { "B" } else { "A" });
-        let replaced = |action: &&Action| matches!(action, Action::Delete { why: Why::Replaced, .. });
-        let deletes = world.plan().actions.iter().filter(replaced).count();
-        prop_assert_eq!(deletes, 0);
-    }
 }
 
 #[test]
@@ -671,5 +598,86 @@ fn b33_what_finishes_while_the_spec_is_invalid_is_recorded() {
             .conditions
             .iter()
             .any(|condition| condition.type_ == "Stalled")
+    );
+}
+
+#[test]
+fn m7_the_outcome_of_the_run_before_a_retry_does_not_stand_for_that_of_the_retry() {
+    let world =
+        "template A ttl=0\nnode n1\njob n1 hash=A failed@5 retry=again\nrecord n1 hash=A failed\nretry again\nnow 9";
+    let stored = World::parse(&format!("{world}\npending again n1")).plan();
+    assert_eq!(
+        (stored.actions, stored.status.retry.unwrap().pending.as_str()),
+        (vec![], "")
+    );
+    check(
+        &format!("{world}\npending again"),
+        "delete n1 (TtlExpired)
+         0/1 done, 1 failed
+         Stalled NodesFailed
+         Failed NodesFailed
+         Finished NodesFailed",
+    );
+}
+
+#[test]
+fn e17_a_foreign_job_matters_only_where_a_job_would_start() {
+    let foreign = "node n1\njob n1 hash=A running owner=foreign";
+    check(
+        &format!("template B replace\n{foreign}\nrecord n1 hash=A succeeded"),
+        "0/1 done, 1 waiting (NameConflict), 1 outdated
+         Stalled NameConflict",
+    );
+    check(
+        &format!("template B\n{foreign}\nrecord n1 hash=A succeeded"),
+        "1/1 done, 1 outdated
+         Ready Outdated
+         Complete Outdated
+         Finished Outdated",
+    );
+    check(
+        &format!("template A\n{foreign} \nnode n1 taint=gpu:NoSchedule"),
+        "all nodes skipped
+         Reconciling AllNodesSkipped",
+    );
+}
+
+#[test]
+fn e39_a_suspended_job_waits_also_where_its_successor_may_not_start() {
+    check(
+        "template B replace\nnode n1 cordoned\njob n1 hash=A suspended\nnow 700",
+        "0/1 done, 1 waiting (Suspended), 1 outdated
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn l11_a_time_that_has_come_is_not_waited_for() {
+    let world = World::parse("template A\nnode n1 cordoned\nconflict n1 due\nnow 700");
+    assert_eq!(world.plan().wake_at, None);
+}
+
+#[test]
+fn l01_the_time_of_completion_stays_though_a_retry_names_a_skipped_node() {
+    let mut world = World::parse(
+        "template A\nnode n1\nnode n2 taint=gpu:NoSchedule\njob n1 hash=A succeeded@5\npending again n2\nretry again n2",
+    );
+    world.apply(&world.plan());
+    world.pass(SignedDuration::from_secs(60));
+    assert_eq!(Some(world.plan().status), world.status);
+}
+
+#[test]
+fn e45_a_retry_of_all_that_failed_takes_over_what_the_last_one_has_not_started() {
+    let world = "template A\nnode n1\nnode n2\nrecord n1 hash=A failed\nrecord n2 hash=A succeeded\npending t1 n1";
+    let pending = |request: &str| {
+        let retry = World::parse(&format!("{world}\nretry {request}")).plan().status.retry;
+        retry.map(|retry| (retry.token, retry.pending.split_whitespace().count()))
+    };
+    assert_eq!(pending("t2"), Some(("t2".to_owned(), 1)));
+    assert_eq!(
+        pending("t2 n2"),
+        Some(("t2".to_owned(), 1)),
+        "names are all that counts"
     );
 }

@@ -405,14 +405,6 @@ impl World {
         self.template = template(letter);
     }
 
-    pub(crate) fn ask_for_retry(&mut self, request: &str) {
-        self.retry_request = Some(request.to_owned());
-    }
-
-    pub(crate) fn set_replace(&mut self, replace: bool) {
-        self.replace = replace;
-    }
-
     /// The Job of this node ends.
     pub(crate) fn end(&mut self, node: &str, run: Run) {
         let name = job_name(NAME, &NodeName::new(node));

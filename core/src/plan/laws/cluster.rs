@@ -19,18 +19,20 @@ use crate::names::{self, JobName, NodeName, NodeUid, Uid, job_name};
 use crate::observed::{JobLite, JobView, NodeView};
 use crate::types::DaemonJob;
 
+/// So old may a fresh read be when the write that it guards arrives, in milliseconds: served for five seconds,
+/// and sent within five more ([`super::steps::Walk::pass`]).
+const READ_AND_SENT: i64 = 10_500;
+
 /// What a watch says of one object.
 #[derive(Clone, Debug)]
-pub(super) enum Event<T> {
+pub(super) enum Event<T, G = T> {
     Applied(T),
-    Gone(T),
+    Gone(G),
 }
 
 /// One version of the DaemonJob.
 pub(super) struct Version {
     pub(super) number: u64,
-    /// When it was stored.
-    pub(super) since: i64,
     pub(super) uid: Uid,
     pub(super) generation: i64,
     pub(super) spec: Value,
@@ -67,6 +69,15 @@ pub(super) struct Job {
     pub(super) view: Arc<JobView>,
 }
 
+impl Event<Job> {
+    /// The version that it tells of.
+    pub(super) fn number(&self) -> u64 {
+        match self {
+            Self::Applied(job) | Self::Gone(job) => job.version,
+        }
+    }
+}
+
 impl Job {
     fn is_watched(&self) -> bool {
         self.view.label.as_deref() == Some(NAME)
@@ -88,11 +99,17 @@ pub(super) struct Cluster {
     pub(super) daemon_job: Option<Rc<Version>>,
     pub(super) nodes: BTreeMap<NodeName, Arc<NodeView>>,
     pub(super) jobs: BTreeMap<JobName, Job>,
-    pub(super) daemon_job_log: Vec<Event<Rc<Version>>>,
+    /// One that is gone has the number of its end.
+    pub(super) daemon_job_log: Vec<Event<Rc<Version>, u64>>,
     pub(super) job_log: Vec<Event<Job>>,
     pub(super) node_log: Vec<Event<Arc<NodeView>>>,
+    /// What is no longer true, and until when it was.
+    past_daemon_jobs: Vec<(i64, Rc<Version>)>,
+    past_nodes: Vec<(i64, Arc<NodeView>)>,
     /// The Jobs of the namespace are used up.
     pub(super) quota: bool,
+    /// So many creates were refused for it.
+    pub(super) refused: usize,
     pub(super) ledger: Ledger,
 }
 
@@ -108,7 +125,10 @@ impl Cluster {
             daemon_job_log: Vec::new(),
             job_log: Vec::new(),
             node_log: world.nodes.values().cloned().map(Event::Applied).collect(),
+            past_daemon_jobs: Vec::new(),
+            past_nodes: Vec::new(),
             quota: false,
+            refused: 0,
             ledger: Ledger::default(),
             world,
         };
@@ -144,7 +164,6 @@ impl Cluster {
         let stamp = TemplateHash::of(&spec["jobTemplate"]).unwrap().to_string();
         self.put_daemon_job(Version {
             number,
-            since: self.clock,
             uid: Uid::new(format!("dj-{number}")),
             generation: 1,
             spec,
@@ -157,7 +176,9 @@ impl Cluster {
 
     fn put_daemon_job(&mut self, version: Version) {
         let version = Rc::new(version);
-        self.daemon_job = Some(Rc::clone(&version));
+        if let Some(past) = self.daemon_job.replace(Rc::clone(&version)) {
+            self.past_daemon_jobs.push((self.clock, past));
+        }
         self.daemon_job_log.push(Event::Applied(version));
     }
 
@@ -166,7 +187,6 @@ impl Cluster {
         let Some(old) = self.daemon_job.clone() else { return };
         let mut new = Version {
             number: old.number,
-            since: 0,
             uid: old.uid.clone(),
             generation: old.generation,
             spec: old.spec.clone(),
@@ -184,7 +204,6 @@ impl Cluster {
         }
         new.generation += i64::from(!same_spec);
         new.number = self.next();
-        new.since = self.clock;
         self.put_daemon_job(new);
     }
 
@@ -218,8 +237,9 @@ impl Cluster {
         match propagation {
             Propagation::Background => {
                 let Some(gone) = self.daemon_job.take() else { return };
-                self.next();
-                self.daemon_job_log.push(Event::Gone(gone));
+                let number = self.next();
+                self.past_daemon_jobs.push((self.clock, gone));
+                self.daemon_job_log.push(Event::Gone(number));
             }
             Propagation::Foreground => self.update_daemon_job(|daemon_job| daemon_job.deleting = true),
         }
@@ -249,7 +269,7 @@ impl Cluster {
     /// A merge patch of the status, as RFC 7396 has it, with a resourceVersion.
     pub(super) fn write_status(&mut self, version: &str, patch: &Value) -> Result<Rc<Version>, Answer> {
         self.examined(version)?;
-        self.update_daemon_job(|daemon_job| merge(&mut daemon_job.status, patch));
+        self.update_daemon_job(|daemon_job| json_patch::merge(&mut daemon_job.status, patch));
         let stored = self.daemon_job.clone().ok_or_else(not_found)?;
         self.ledger.stored(&stored.subject());
         Ok(stored)
@@ -276,6 +296,7 @@ impl Cluster {
             return Err(answer(409, "AlreadyExists"));
         }
         if self.quota {
+            self.refused += 1;
             return Err(Answer {
                 message: "exceeded quota: jobs".into(),
                 ..answer(403, "Forbidden")
@@ -293,6 +314,28 @@ impl Cluster {
         };
         self.put_job(stored.clone());
         Ok(stored)
+    }
+
+    /// The DaemonJobs and the nodes of this name that a read of this moment or of a little before may have found.
+    pub(super) fn recent(&self, node: &NodeName) -> (Vec<Rc<Version>>, Vec<Arc<NodeView>>) {
+        let since = self.clock - READ_AND_SENT;
+        let daemon_jobs = self.past_daemon_jobs.iter().filter(|(until, _)| *until >= since);
+        let nodes = self
+            .past_nodes
+            .iter()
+            .filter(|(until, past)| *until >= since && past.name == *node);
+        (
+            daemon_jobs
+                .map(|(_, past)| past)
+                .chain(&self.daemon_job)
+                .cloned()
+                .collect(),
+            nodes
+                .map(|(_, past)| past)
+                .chain(self.nodes.get(node))
+                .cloned()
+                .collect(),
+        )
     }
 
     /// In the foreground, with the UID as precondition.
@@ -326,7 +369,10 @@ impl Cluster {
             self.job_log.push(Event::Applied(job));
         } else if let Some(old) = old.filter(Job::is_watched) {
             // A watch of a label tells of an object that lost the label as of one that is gone.
-            self.job_log.push(Event::Gone(old));
+            self.job_log.push(Event::Gone(Job {
+                version: job.version,
+                ..old
+            }));
         }
     }
 
@@ -351,8 +397,8 @@ impl Cluster {
 
     /// The Job is gone, and its Pods with it.
     pub(super) fn drop_job(&mut self, name: &JobName) {
-        let Some(gone) = self.jobs.remove(name) else { return };
-        self.next();
+        let Some(mut gone) = self.jobs.remove(name) else { return };
+        gone.version = self.next();
         self.ledger.gone(&gone.view);
         if gone.is_watched() {
             self.job_log.push(Event::Gone(gone));
@@ -398,6 +444,7 @@ impl Cluster {
     pub(super) fn delete_node(&mut self, name: &NodeName) {
         let Some(gone) = self.nodes.remove(name) else { return };
         self.next();
+        self.past_nodes.push((self.clock, Arc::clone(&gone)));
         self.node_log.push(Event::Gone(gone));
     }
 
@@ -412,7 +459,9 @@ impl Cluster {
 
     fn put_node(&mut self, node: NodeView) {
         let node = Arc::new(node);
-        self.nodes.insert(node.name.clone(), Arc::clone(&node));
+        if let Some(past) = self.nodes.insert(node.name.clone(), Arc::clone(&node)) {
+            self.past_nodes.push((self.clock, past));
+        }
         self.node_log.push(Event::Applied(node));
     }
 }
@@ -431,23 +480,4 @@ fn answer(code: u16, reason: &str) -> Answer {
 
 fn not_found() -> Answer {
     answer(404, "NotFound")
-}
-
-/// RFC 7396.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let Some(target) = target.as_object_mut() else { return };
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key.clone()).or_insert(Value::Null), value);
-        }
-    }
 }

@@ -15,6 +15,7 @@ use super::super::{
     build_job, check, classify_create, classify_delete, permits, plan, slots, status_patch, taken,
 };
 use super::cluster::{Cluster, Event, Job, Version};
+use super::justice::justify;
 use super::ledger::Law;
 use crate::names::{JobName, NodeName, Uid, node_token};
 use crate::observed::{Listing, NodeView, Ownership};
@@ -221,10 +222,19 @@ struct Changes {
     gone: bool,
 }
 
+/// The last versions that the watches told of. An answer that is older brings back nothing: what it is about
+/// may have gone meanwhile, and no event would ever tell so again.
+#[derive(Default)]
+struct Told {
+    daemon_jobs: u64,
+    jobs: u64,
+}
+
 #[derive(Default)]
 pub(super) struct Controller {
     listing: Listing,
     cursors: [usize; 3],
+    told: Told,
     nodes: BTreeMap<NodeName, Arc<NodeView>>,
     jobs: BTreeMap<JobName, Job>,
     daemon_job: Option<(u64, Rc<Version>)>,
@@ -270,10 +280,14 @@ impl Controller {
         }
     }
 
-    fn take_daemon_job(&mut self, event: Option<&Event<Rc<Version>>>, changes: &mut Changes) -> bool {
+    fn take_daemon_job(&mut self, event: Option<&Event<Rc<Version>, u64>>, changes: &mut Changes) -> bool {
         match event {
-            Some(Event::Applied(version)) => self.upsert_daemon_job(version, changes),
-            Some(Event::Gone(_)) => {
+            Some(Event::Applied(version)) => {
+                self.told.daemon_jobs = version.number;
+                self.upsert_daemon_job(version, changes);
+            }
+            Some(Event::Gone(number)) => {
+                self.told.daemon_jobs = *number;
                 self.daemon_job = None;
                 changes.gone = true;
             }
@@ -291,8 +305,14 @@ impl Controller {
 
     fn take_job(&mut self, event: Option<&Event<Job>>, changes: &mut Changes) -> bool {
         match event {
-            Some(Event::Applied(job)) => self.upsert_job(job, changes),
-            Some(Event::Gone(job)) => self.forget_job(&job.view.name, Some(&job.view.uid), changes),
+            Some(Event::Applied(job)) => {
+                self.told.jobs = job.version;
+                self.upsert_job(job, changes);
+            }
+            Some(Event::Gone(job)) => {
+                self.told.jobs = job.version;
+                self.forget_job(&job.view.name, Some(&job.view.uid), changes);
+            }
             None => return false,
         }
         true
@@ -372,10 +392,17 @@ impl Controller {
         self.mark(&changes, cluster.clock);
     }
 
-    fn list_daemon_jobs(&mut self, log: &[Event<Rc<Version>>], changes: &mut Changes) {
-        match replay(log, |_| ()).remove(&()) {
-            Some(version) => self.daemon_job = Some((version.number, version)),
-            None => {
+    fn list_daemon_jobs(&mut self, log: &[Event<Rc<Version>, u64>], changes: &mut Changes) {
+        self.told.daemon_jobs = 0;
+        match log.last() {
+            Some(Event::Applied(version)) => {
+                self.told.daemon_jobs = version.number;
+                self.daemon_job = Some((version.number, Rc::clone(version)));
+            }
+            gone @ (Some(Event::Gone(_)) | None) => {
+                if let Some(Event::Gone(number)) = gone {
+                    self.told.daemon_jobs = *number;
+                }
                 self.daemon_job = None;
                 changes.gone = true;
             }
@@ -388,6 +415,7 @@ impl Controller {
         for held in self.jobs.values_mut() {
             held.version = 0;
         }
+        self.told.jobs = log.iter().map(Event::number).max().unwrap_or_default();
         listed.values().for_each(|job| self.upsert_job(job, changes));
         self.jobs.retain(|name, _| listed.contains_key(name));
         self.listing.jobs = true;
@@ -566,7 +594,9 @@ impl Controller {
     fn take_read(&mut self, read: Option<&Rc<Version>>, verified: Option<i64>, cluster: &Cluster) {
         let Some(version) = read else { return };
         let mut changes = Changes::default();
-        self.upsert_daemon_job(version, &mut changes);
+        if version.number > self.told.daemon_jobs {
+            self.upsert_daemon_job(version, &mut changes);
+        }
         if let Some(memory) = &mut self.memory {
             memory.suspect_since = memory.suspect_since.filter(|since| Some(*since) > verified);
         }
@@ -605,7 +635,7 @@ impl Controller {
     fn done(&mut self, done: Done, cluster: &Cluster) {
         let mut changes = Changes::default();
         self.take_read(done.daemon_job.as_ref(), done.verified, cluster);
-        if let Some(job) = &done.job {
+        if let Some(job) = done.job.as_ref().filter(|job| job.version > self.told.jobs) {
             self.upsert_job(job, &mut changes);
         }
         if let (true, Action::Delete { name, uid, .. }) = (done.lost, &done.work.action) {
@@ -701,13 +731,7 @@ fn transmit(done: &mut Done, cluster: &mut Cluster) {
         Action::Delete {
             name, uid, why, guard, ..
         } => {
-            if let Some(job) = cluster.jobs.get(name).filter(|job| job.view.uid == *uid) {
-                let (view, live) = (
-                    Arc::clone(&job.view),
-                    cluster.daemon_job.as_ref().map(|live| live.uid.clone()),
-                );
-                cluster.ledger.deleted(&view, *why, &guard.uid, live.as_ref());
-            }
+            justify(name, uid, *why, &guard.uid, cluster);
             match cluster.delete_job(name, uid) {
                 Ok(job) => {
                     done.job = Some(job);

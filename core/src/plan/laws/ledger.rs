@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::super::Subject;
 use super::super::decide::{finish, is_result};
-use super::super::{Subject, Why};
 use crate::names::{NodeName, NodeUid, Uid};
 use crate::observed::JobView;
 use crate::record::Finish;
@@ -131,20 +131,28 @@ impl Ledger {
     /// A status was stored: these outcomes are known from now on.
     pub(super) fn stored(&mut self, subject: &Subject) {
         for run in &mut self.runs {
-            let is_pending = run.retry.is_some() && subject.retry().pending(&run.node) == run.retry.as_deref();
-            let held = subject.record().of(&run.node);
-            let is_held = held.is_some_and(|(hash, finish)| hash == run.hash && run.finish == Some(finish));
-            run.recorded |= run.daemon_job == *subject.uid() && is_held && !is_pending;
+            run.recorded |= run.is_on_record(subject);
         }
     }
 
-    /// The controller for this DaemonJob deletes this Job; `live` is the DaemonJob that there is.
-    pub(super) fn deleted(&mut self, view: &JobView, why: Why, by: &Uid, live: Option<&Uid>) {
-        let made_for = self.run(&view.uid).map(|run| run.daemon_job.clone());
-        let is_left = |owner: &Uid| why == Why::OwnerGone && live != Some(owner);
-        if !made_for.is_some_and(|owner| owner == *by || is_left(&owner)) {
-            self.breach(Law::OnlyItsOwn, format!("{by} deletes {view:?} ({why:?})"));
-        }
+    /// Whether this Job was made for this DaemonJob.
+    pub(super) fn is_made_for(&self, job: &Uid, daemon_job: &Uid) -> bool {
+        let made = |run: &&Run| run.job == *job && run.daemon_job == *daemon_job;
+        self.runs.iter().any(|run| made(&run))
+    }
+
+    /// Whether the record reads as the outcome of this Job.
+    pub(super) fn is_on_record(&self, job: &Uid, subject: &Subject) -> bool {
+        self.runs.iter().any(|run| run.job == *job && run.is_on_record(subject))
+    }
+}
+
+impl Run {
+    fn is_on_record(&self, subject: &Subject) -> bool {
+        let is_pending = self.retry.is_some() && subject.retry().pending(&self.node) == self.retry.as_deref();
+        let held = subject.record().of(&self.node);
+        let is_held = held.is_some_and(|(hash, finish)| hash == self.hash && self.finish == Some(finish));
+        self.daemon_job == *subject.uid() && is_held && !is_pending
     }
 }
 

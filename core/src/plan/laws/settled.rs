@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::cluster::Cluster;
-use super::controller::{Kind, Planned};
+use super::controller::{Fate, Kind};
 use super::ledger::{Breach, Law};
 use super::steps::{POLICY_TAINT, Walk};
 use crate::hash::TemplateHash;
@@ -21,16 +21,23 @@ impl Walk {
         self.controllers.truncate(1);
         self.cluster.quota = false;
         for _ in 0..ROUNDS {
+            let events = self.cluster.job_log.len();
             self.let_go();
-            self.round(0);
+            self.round(0, Fate::Answered, Fate::Answered);
             match self.controllers[0].due() {
                 Some(due) => self.cluster.clock = due.max(self.cluster.clock + 1),
-                None if self.is_let_go() => return,
+                None if self.cluster.job_log.len() == events => return,
                 None => {}
             }
         }
         let detail = match self.controllers[0].look(&self.cluster) {
-            Some((planned, patch)) => format!("{:?} {patch:?}", planned.plan.actions),
+            Some((planned, patch)) => format!(
+                "{:?} {patch:?}, now {}, awake at {:?}, due {:?}",
+                planned.plan.actions,
+                planned.now,
+                planned.plan.wake_at,
+                self.controllers[0].due()
+            ),
             None => "no plan".to_owned(),
         };
         self.breach(format!("not settled after {ROUNDS} rounds: {detail}"));
@@ -40,16 +47,15 @@ impl Walk {
         self.cluster.ledger.breach(Law::Converges, detail);
     }
 
-    /// What goes is gone, and names that somebody else's Jobs hold unseen are freed.
+    /// What goes is gone, Pods come up, and names that somebody else's Jobs hold unseen are freed.
     fn let_go(&mut self) {
         self.cluster.collect_garbage();
         for name in self.left_over() {
             self.cluster.drop_job(&name);
         }
-    }
-
-    fn is_let_go(&self) -> bool {
-        self.left_over().is_empty()
+        for name in self.cluster.jobs.keys().cloned().collect::<Vec<_>>() {
+            self.cluster.change_job(&name, |job| job.podless_since = None);
+        }
     }
 
     fn left_over(&self) -> Vec<JobName> {
@@ -98,9 +104,6 @@ impl Walk {
     }
 }
 
-/// A judge that lets every plan pass.
-pub(super) fn no_judge(_: &Planned, _: &mut Cluster) {}
-
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     active: i64,
@@ -128,7 +131,8 @@ fn standing(node: &NodeView) -> Standing {
     }
 }
 
-fn is_selected(spec: &Value, node: &NodeView) -> bool {
+/// Both selectors count as the first alone.
+pub(super) fn is_selected(spec: &Value, node: &NodeView) -> bool {
     let has_all = |wanted: &Value| {
         let wanted = wanted.as_object().into_iter().flatten();
         wanted
@@ -242,7 +246,7 @@ impl View<'_> {
         counts.outdated += i64::from(is_outdated);
         match own {
             Some(job) if !is_over(job) => {
-                let waits = job.run == Run::Suspended || job.podless_since.is_some();
+                let waits = job.run == Run::Suspended;
                 *(if waits { &mut counts.waiting } else { &mut counts.active }) += 1;
                 return Ok(());
             }

@@ -9,7 +9,7 @@ use super::controller::{Controller, Fate, Kind, Planned};
 use crate::names::{self, NodeName, job_name};
 use crate::observed::{Run, Taint};
 
-/// Node names that steps speak of; the first three are there from the beginning.
+/// Node names that steps speak of.
 const NODES: [&str; 4] = ["n0", "n1", "n2", "n3"];
 /// A taint that excludes a node for good, and one that passes.
 pub(super) const POLICY_TAINT: &str = "dedicated";
@@ -77,8 +77,8 @@ pub(super) enum Act {
     List(Kind, usize),
     Plan,
     Report(Fate),
-    /// Sees everything, plans, and does all of it.
-    Round,
+    /// Sees everything, plans, and does all of it; what becomes of its Job writes, and of its status.
+    Round(Fate, Fate),
     Send(usize, Fate),
 }
 
@@ -93,20 +93,23 @@ pub(super) enum Step {
     Quota(bool),
 }
 
-/// What may happen in a walk, beside what always may.
+/// What may happen in a walk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mix {
     pub(super) leaders: usize,
-    /// What `replace` may become; none of them: it stays as it is.
+    /// So many nodes: fewer of them let more happen to each.
+    pub(super) nodes: u8,
+    /// What `replace` may be.
     pub(super) replace: &'static [bool],
-    /// Foreign Jobs and Jobs that lose their marks.
-    pub(super) has_strangers: bool,
+    /// Foreign Jobs, Jobs that lose their marks, nodes and DaemonJobs that come and go.
+    pub(super) is_wild: bool,
 }
 
-pub(super) const EVERYTHING: Mix = Mix {
+pub(super) const WILD: Mix = Mix {
     leaders: 1,
+    nodes: 4,
     replace: &[false, true],
-    has_strangers: true,
+    is_wild: true,
 };
 
 fn propagation() -> impl Strategy<Value = Propagation> {
@@ -120,20 +123,17 @@ fn edit(mix: Mix) -> impl Strategy<Value = Edit> {
         1 => Just(Selector::NotLinux),
         1 => Just(Selector::Both),
     ];
-    let replace: BoxedStrategy<Edit> = if mix.replace.is_empty() {
-        Just(Edit::Apply).boxed()
-    } else {
-        prop::sample::select(mix.replace).prop_map(Edit::Replace).boxed()
-    };
+    let replace = prop::sample::select(mix.replace).prop_map(Edit::Replace);
+    let wild = u32::from(mix.is_wild);
     prop_oneof![
         6 => (0_u8..3).prop_map(Edit::Template),
         3 => replace,
-        2 => selector.prop_map(Edit::Select),
-        3 => (any::<bool>(), prop::option::of(0_u8..4)).prop_map(|(again, node)| Edit::Retry(again, node)),
-        1 => any::<bool>().prop_map(Edit::Hash),
-        1 => (0_u8..3).prop_map(Edit::Unstamped),
-        1 => propagation().prop_map(Edit::Delete),
-        2 => Just(Edit::Apply),
+        3 => (any::<bool>(), prop::option::of(0..mix.nodes)).prop_map(|(again, node)| Edit::Retry(again, node)),
+        2 * wild => selector.prop_map(Edit::Select),
+        wild => any::<bool>().prop_map(Edit::Hash),
+        wild => (0_u8..3).prop_map(Edit::Unstamped),
+        wild => propagation().prop_map(Edit::Delete),
+        2 * wild => Just(Edit::Apply),
     ]
 }
 
@@ -149,19 +149,15 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn fall(mix: Mix) -> impl Strategy<Value = Fall> {
-    let stranger = prop_oneof![any::<bool>().prop_map(Fall::Foreign), (0_u8..3).prop_map(Fall::Strip)];
-    let stranger = if mix.has_strangers {
-        stranger.boxed()
-    } else {
-        Just(Fall::Gone).boxed()
-    };
+    let wild = u32::from(mix.is_wild);
     prop_oneof![
         8 => any::<bool>().prop_map(Fall::End),
         5 => Just(Fall::Gone),
-        2 => propagation().prop_map(Fall::Delete),
-        1 => stranger,
-        1 => any::<bool>().prop_map(Fall::Pods),
-        1 => any::<bool>().prop_map(Fall::Suspend),
+        1 => propagation().prop_map(Fall::Delete),
+        wild => any::<bool>().prop_map(Fall::Foreign),
+        wild => (0_u8..3).prop_map(Fall::Strip),
+        wild => any::<bool>().prop_map(Fall::Pods),
+        wild => any::<bool>().prop_map(Fall::Suspend),
     ]
 }
 
@@ -175,7 +171,7 @@ fn act() -> impl Strategy<Value = Act> {
         ]
     };
     prop_oneof![
-        8 => Just(Act::Round),
+        8 => (fate(), fate()).prop_map(|(writes, report)| Act::Round(writes, report)),
         6 => (kind(), prop_oneof![1_usize..3, Just(100)]).prop_map(|(kind, count)| Act::Deliver(kind, count)),
         4 => Just(Act::Plan),
         4 => fate().prop_map(Act::Guard),
@@ -187,28 +183,34 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn step(mix: Mix) -> impl Strategy<Value = Step> {
+    let wild = u32::from(mix.is_wild);
     prop_oneof![
         12 => (0..mix.leaders, act()).prop_map(|(who, act)| Step::Act(who, act)),
-        4 => edit(mix).prop_map(Step::Edit),
-        5 => (0_u8..4, fall(mix)).prop_map(|(node, fall)| Step::Job(node, fall)),
-        3 => (0_u8..4, change()).prop_map(|(node, change)| Step::Node(node, change)),
+        3 => edit(mix).prop_map(Step::Edit),
+        5 => (0..mix.nodes, fall(mix)).prop_map(|(node, fall)| Step::Job(node, fall)),
         2 => prop::sample::select(&[1_i64, 6, 61, 600][..]).prop_map(Step::Pass),
-        1 => any::<bool>().prop_map(Step::Quota),
-        1 => Just(Step::CollectGarbage),
+        3 * wild => (0..mix.nodes, change()).prop_map(|(node, change)| Step::Node(node, change)),
+        wild => any::<bool>().prop_map(Step::Quota),
+        wild => Just(Step::CollectGarbage),
     ]
 }
 
-/// How a walk begins, and its steps.
+/// How a walk begins, and its steps: half of the walks are about one node, where more comes of each step.
 pub(super) fn walks(mix: Mix) -> impl Strategy<Value = (Start, Vec<Step>)> {
-    let ttl = prop::sample::select(&[None, Some(0_i64), Some(60)][..]);
-    let replace = if mix.replace.is_empty() {
-        &[false][..]
-    } else {
-        mix.replace
+    let calm = Mix {
+        nodes: 1,
+        is_wild: false,
+        ..mix
     };
-    let start = (ttl, prop::sample::select(replace)).prop_map(move |(ttl, replace)| Start {
+    prop_oneof![walks_of(mix), walks_of(calm)]
+}
+
+fn walks_of(mix: Mix) -> impl Strategy<Value = (Start, Vec<Step>)> {
+    let ttl = prop::sample::select(&[None, Some(0_i64), Some(60)][..]);
+    let start = (ttl, prop::sample::select(mix.replace)).prop_map(move |(ttl, replace)| Start {
         ttl,
         replace,
+        nodes: mix.nodes,
         leaders: mix.leaders,
     });
     (start, prop::collection::vec(step(mix), 0..60))
@@ -218,16 +220,25 @@ pub(super) fn walks(mix: Mix) -> impl Strategy<Value = (Start, Vec<Step>)> {
 pub(super) struct Start {
     pub(super) ttl: Option<i64>,
     pub(super) replace: bool,
+    pub(super) nodes: u8,
     pub(super) leaders: usize,
 }
 
 impl Start {
+    /// One node fewer than steps speak of, and one of another system where there are several.
     fn world(self) -> World {
         let ttl = self.ttl.map_or_else(String::new, |seconds| format!(" ttl={seconds}"));
         let replace = if self.replace { " replace" } else { "" };
-        World::parse(&format!(
-            "template A{replace}{ttl}\nnode n0 os=linux\nnode n1 os=linux\nnode n2 os=windows"
-        ))
+        let nodes: String = (0..self.nodes.saturating_sub(1).max(1))
+            .map(|n| {
+                format!(
+                    "node {} os={}\n",
+                    NODES[usize::from(n)],
+                    if n == 2 { "windows" } else { "linux" }
+                )
+            })
+            .collect();
+        World::parse(&format!("template A{replace}{ttl}\n{nodes}"))
     }
 }
 
@@ -285,13 +296,13 @@ impl Walk {
                 }
             }
             Act::Report(fate) => controller.send_report(fate, cluster),
-            Act::Round => self.round(who),
+            Act::Round(writes, report) => self.round(who, writes, report),
             Act::Send(which, fate) => controller.send(which, fate, cluster),
         }
     }
 
     /// A controller sees everything, plans if it is time to, and does all of it.
-    pub(super) fn round(&mut self, who: usize) {
+    pub(super) fn round(&mut self, who: usize, writes: Fate, report: Fate) {
         let (controller, cluster) = (&mut self.controllers[who], &mut self.cluster);
         Kind::ALL
             .iter()
@@ -301,8 +312,8 @@ impl Walk {
         }
         while !controller.is_idle() {
             controller.guard(Fate::Answered, cluster);
-            controller.send(0, Fate::Answered, cluster);
-            controller.send_report(Fate::Answered, cluster);
+            controller.send(0, writes, cluster);
+            controller.send_report(report, cluster);
         }
     }
 

@@ -1,0 +1,62 @@
+//! Whether a delete may be: each reason held against what a fresh read may have found, without the planner's code.
+
+use super::super::Why;
+use super::cluster::{Cluster, Version};
+use super::ledger::Law;
+use super::settled::is_selected;
+use crate::hash::TemplateHash;
+use crate::names::{JobName, Uid};
+use crate::observed::{JobView, Run};
+
+/// The controller of the DaemonJob `by` deletes the Job with this name and UID.
+pub(super) fn justify(name: &JobName, uid: &Uid, why: Why, by: &Uid, cluster: &mut Cluster) {
+    let Some(job) = cluster.jobs.get(name).filter(|job| job.view.uid == *uid) else {
+        return;
+    };
+    let view = std::sync::Arc::clone(&job.view);
+    let live = cluster.daemon_job.as_ref().map(|live| live.uid.clone());
+    let is_ours = if why == Why::OwnerGone {
+        let owner = view.owner.as_ref();
+        owner.is_none_or(|owner| live.as_ref() != Some(&owner.uid) && owner.uid != *by)
+    } else {
+        cluster.ledger.is_made_for(uid, by)
+    };
+    if !is_ours {
+        cluster
+            .ledger
+            .breach(Law::OnlyItsOwn, format!("{by} deletes {view:?} ({why:?})"));
+    }
+    // A Job that is going already goes no sooner for being told twice.
+    if view.deleted.is_none() && !is_just(&view, why, by, cluster) {
+        cluster
+            .ledger
+            .breach(Law::Justified, format!("{by} deletes {view:?} ({why:?})"));
+    }
+}
+
+fn is_just(job: &JobView, why: Why, by: &Uid, cluster: &Cluster) -> bool {
+    let (Some(name), Some(node_uid)) = (&job.node, &job.node_uid) else {
+        return why == Why::OwnerGone;
+    };
+    let (daemon_jobs, nodes) = cluster.recent(name);
+    let mut daemon_jobs = daemon_jobs.iter().filter(|version| version.uid == *by);
+    let hash_of = |version: &Version| TemplateHash::of(&version.spec["jobTemplate"]).ok();
+    match why {
+        Why::Deselected => {
+            nodes.is_empty() || daemon_jobs.any(|version| nodes.iter().any(|node| !is_selected(&version.spec, node)))
+        }
+        Why::Expired => {
+            matches!(job.run, Run::Failed { .. } | Run::Succeeded { .. })
+                && daemon_jobs.any(|version| cluster.ledger.is_on_record(&job.uid, &version.subject()))
+        }
+        // A UID that is gone never comes back.
+        Why::NodeGone | Why::NodeRecreated => cluster.nodes.get(name).is_none_or(|node| node.uid != *node_uid),
+        Why::OwnerGone => true,
+        Why::Replaced => daemon_jobs.any(|version| version.spec["replace"] == true && hash_of(version) != job.hash),
+        Why::Retried => daemon_jobs.any(|version| {
+            let subject = version.subject();
+            let pending = subject.retry().pending(node_uid);
+            pending.is_some() && pending != job.retry.as_deref()
+        }),
+    }
+}
