@@ -21,7 +21,8 @@ demo-down: ## Remove a demo that was kept
 # The tools come before the tests: their first build takes minutes, and cargo test would hide its progress.
 .PHONY: test
 test: lint tools ## Everything that CI runs
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --doc
+	$(CARGO) test --workspace --all-targets
 
 .PHONY: check
 check: ## Does it compile?
