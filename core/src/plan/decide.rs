@@ -183,21 +183,16 @@ pub(super) fn is_pending_since(job: &JobView) -> Option<Timestamp> {
 /// Somebody else's Job has the name. That matters only where a Job would start: the node waits until the name is free.
 fn foreign(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>) -> Decision {
     let subject = policy.subject;
-    match settle(slot, node, from_record(subject, &node.uid), policy) {
-        Decision::Create => Decision::Wait {
-            because: Because {
-                reason: Reason::NameConflict,
-                detail: Some(taken(subject.namespace(), job)),
-            },
-            outdated: subject.record().of(&node.uid).is_some() || subject.retry().pending(&node.uid).is_some(),
+    let settled = settle(slot, node, from_record(subject, &node.uid), policy);
+    if settled != Decision::Create {
+        return settled;
+    }
+    Decision::Wait {
+        because: Because {
+            reason: Reason::NameConflict,
+            detail: Some(taken(subject.namespace(), job)),
         },
-        settled @ (Decision::Expire { .. }
-        | Decision::Ignore
-        | Decision::Keep(_)
-        | Decision::Replace(_)
-        | Decision::Retire(_)
-        | Decision::Skip { .. }
-        | Decision::Wait { .. }) => settled,
+        outdated: subject.record().of(&node.uid).is_some() || subject.retry().pending(&node.uid).is_some(),
     }
 }
 
@@ -213,19 +208,12 @@ fn own_job(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>) -> D
     if !slot.selected {
         return Decision::Ignore;
     }
-    match settle(slot, node, from_record(policy.subject, &node.uid), policy) {
-        Decision::Create => {
-            let outdated = job.hash.as_ref() != Some(policy.spec.template.hash());
-            going(job, outdated, policy.now)
-        }
-        settled @ (Decision::Expire { .. }
-        | Decision::Ignore
-        | Decision::Keep(_)
-        | Decision::Replace(_)
-        | Decision::Retire(_)
-        | Decision::Skip { .. }
-        | Decision::Wait { .. }) => settled,
+    let settled = settle(slot, node, from_record(policy.subject, &node.uid), policy);
+    if settled != Decision::Create {
+        return settled;
     }
+    let outdated = job.hash.as_ref() != Some(policy.spec.template.hash());
+    going(job, outdated, policy.now)
 }
 
 /// The table: what exists for a selected node, and what follows.
