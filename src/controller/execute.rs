@@ -28,6 +28,10 @@ pub(super) struct Work {
     pub(super) key: Key,
     pub(super) subject: Arc<Subject>,
     pub(super) write: Write,
+    /// A create needs a read that is not older: what it was planned on was suspect.
+    pub(super) suspect_since: Option<Instant>,
+    /// When it was planned.
+    pub(super) planned: Instant,
 }
 
 /// What to write.
@@ -91,17 +95,22 @@ pub(super) struct FreshReads {
 }
 
 impl FreshReads {
-    /// The DaemonJob as it was at `not_before` or later. Callers that come together share one read.
-    async fn since(&self, server: &Server, key: &Key, not_before: Instant) -> Result<Option<Arc<Subject>>, Answer> {
+    /// The DaemonJob as it was at `not_before` or later, and when. Callers that come together share one read.
+    async fn since(
+        &self,
+        server: &Server,
+        key: &Key,
+        not_before: Instant,
+    ) -> Result<(Instant, Option<Arc<Subject>>), Answer> {
         let mut last = self.last.lock().await;
-        if let Some((_, subject)) = last.as_ref().filter(|(at, _)| *at >= not_before) {
-            return Ok(subject.clone());
+        if let Some(known) = last.as_ref().filter(|(at, _)| *at >= not_before) {
+            return Ok(known.clone());
         }
         let at = Instant::now();
         let daemon_job = server.daemon_job(&key.namespace, &key.name).await?;
         let subject = daemon_job.map(|daemon_job| Arc::new(Subject::new(daemon_job)));
         *last = Some((at, subject.clone()));
-        Ok(subject)
+        Ok((at, subject))
     }
 }
 
@@ -140,14 +149,25 @@ impl Executor {
     ) -> Result<bool, Answer> {
         let (guard, not_before) = match (&done.work.write, creates_since) {
             (Write::Create { guard, .. }, Some(since)) => (guard, since),
+            // A read before the Job was seen may have found a DaemonJob that was deleted before its owner came.
+            (
+                Write::Delete {
+                    guard,
+                    why: Why::OwnerGone,
+                    ..
+                },
+                _,
+            ) => (guard, done.work.planned),
             (Write::Delete { guard, .. }, _) => {
                 let now = Instant::now();
                 (guard, now.checked_sub(FRESH_FOR).unwrap_or(now))
             }
             (Write::Create { .. }, None) | (Write::RestoreHash { .. }, _) => return Ok(true),
         };
-        done.subject = reads.since(&self.server, &done.work.key, not_before).await?;
-        done.verified = creates_since;
+        let (at, subject) = reads.since(&self.server, &done.work.key, not_before).await?;
+        done.subject = subject;
+        // The read of a delete may be older than the suspicion: it does not answer it.
+        done.verified = creates_since.filter(|since| at >= *since);
         let node = match guard.node.node() {
             Some(name) => self.server.node(name).await?,
             None => None,

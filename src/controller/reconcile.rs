@@ -284,7 +284,9 @@ impl Reconciler {
             Some(name) => drop(schedule.in_flight.insert(name.clone())),
             None => schedule.patching = true,
         }
-        let (reads, since) = (Arc::clone(&schedule.reads), schedule.suspect_since);
+        // One read that refutes a plan answers the suspicion, not the rest of that plan's creates.
+        let since = work.suspect_since.max(schedule.suspect_since);
+        let reads = Arc::clone(&schedule.reads);
         let (executor, reporting) = (self.executor.clone(), self.reporting.clone());
         self.window.sent();
         self.writes.spawn(async move {

@@ -163,6 +163,8 @@ impl Schedule {
                     key: key.clone(),
                     subject: Arc::clone(subject),
                     write,
+                    suspect_since: self.suspect_since,
+                    planned: Instant::now(),
                 });
             }
         }
