@@ -3,7 +3,8 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use daemonjob_core::plan::{Outcome, Plan, Subject};
+use daemonjob_core::plan::{Finished, Outcome, Plan, Subject};
+use daemonjob_core::record::Finish;
 use daemonjob_webhook::{Observer, Reviewed};
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -51,6 +52,25 @@ struct Review {
     outcome: &'static str,
 }
 
+/// Label of a controller, as controller-runtime names it.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Controller {
+    controller: &'static str,
+}
+
+/// Label of a watch.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Watched {
+    kind: &'static str,
+}
+
+/// Labels of a run that finished.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Run {
+    result: &'static str,
+    reason: &'static str,
+}
+
 /// Label of a certificate.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Certificate {
@@ -61,8 +81,12 @@ struct Certificate {
 pub(crate) struct Metrics {
     registry: Registry,
     reconciles: Family<Reconcile, Counter>,
-    reconcile_time: Histogram,
+    reconcile_time: Family<Controller, Histogram, fn() -> Histogram>,
     queue: Family<Named, Gauge>,
+    watch_events: Family<Watched, Counter>,
+    coalesced_events: Counter,
+    window: Gauge,
+    finished_runs: Family<Run, Counter>,
     leader: Family<Named, Gauge>,
     nodes: Family<Nodes, Gauge>,
     writes: Family<JobWrite, Counter>,
@@ -86,8 +110,12 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             reconciles: Family::default(),
-            reconcile_time: seconds(),
+            reconcile_time: Family::new_with_constructor(seconds),
             queue: Family::default(),
+            watch_events: Family::default(),
+            coalesced_events: Counter::default(),
+            window: Gauge::default(),
+            finished_runs: Family::default(),
             leader: Family::default(),
             nodes: Family::default(),
             writes: Family::default(),
@@ -96,13 +124,14 @@ impl Metrics {
             connections_refused: Counter::default(),
             certificate_expiry: Family::default(),
         };
-        metrics.register();
+        metrics.register_controller();
+        metrics.register_webhook();
         metrics.lead(false);
         metrics.queued(0);
         metrics
     }
 
-    fn register(&mut self) {
+    fn register_controller(&mut self) {
         let registry = &mut self.registry;
         registry.register(
             "controller_runtime_reconcile",
@@ -126,6 +155,30 @@ impl Metrics {
             "Writes to Jobs and hash annotations, by reason and result",
             self.writes.clone(),
         );
+        registry.register(
+            "daemonjob_watch_events",
+            "Watch events and listed objects, by kind",
+            self.watch_events.clone(),
+        );
+        registry.register(
+            "daemonjob_coalesced_events",
+            "Changes of a DaemonJob that was to be planned anyway",
+            self.coalesced_events.clone(),
+        );
+        registry.register(
+            "daemonjob_write_window",
+            "Writes to Jobs that may be on their way at once",
+            self.window.clone(),
+        );
+        registry.register(
+            "daemonjob_finished_runs",
+            "Runs of nodes recorded as finished, by result and reason",
+            self.finished_runs.clone(),
+        );
+    }
+
+    fn register_webhook(&mut self) {
+        let registry = &mut self.registry;
         registry.register(
             "controller_runtime_webhook_requests",
             "Admission reviews by webhook and outcome",
@@ -164,13 +217,10 @@ impl Metrics {
 
     /// A plan was made.
     pub(crate) fn planned(&self, subject: &Subject, plan: &Plan, took: Duration) {
-        self.reconciles
-            .get_or_create(&Reconcile {
-                controller: CONTROLLER,
-                result: "success",
-            })
-            .inc();
-        self.reconcile_time.observe(took.as_secs_f64());
+        self.reconciled("success");
+        self.reconcile_time
+            .get_or_create(&Controller { controller: CONTROLLER })
+            .observe(took.as_secs_f64());
         let status = &plan.status;
         let counts = [
             status.active,
@@ -184,6 +234,43 @@ impl Metrics {
             self.nodes
                 .get_or_create(&nodes(subject.namespace(), subject.name(), state))
                 .set(count);
+        }
+    }
+
+    fn reconciled(&self, result: &'static str) {
+        let controller = CONTROLLER;
+        self.reconciles.get_or_create(&Reconcile { controller, result }).inc();
+    }
+
+    /// A plan could not be made.
+    pub(crate) fn failed_to_plan(&self) {
+        self.reconciled("panic");
+    }
+
+    /// A watch told something.
+    pub(crate) fn saw(&self, kind: &'static str) {
+        self.watch_events.get_or_create(&Watched { kind }).inc();
+    }
+
+    /// Something changed of a DaemonJob that was to be planned anyway.
+    pub(crate) fn coalesced(&self) {
+        self.coalesced_events.inc();
+    }
+
+    /// So many writes may be on their way at once.
+    pub(crate) fn window(&self, width: usize) {
+        self.window.set(i64::try_from(width).unwrap_or(i64::MAX));
+    }
+
+    /// Runs are on record that were not before.
+    pub(crate) fn finished(&self, runs: &[Finished]) {
+        for run in runs {
+            let result = match run.finish {
+                Finish::Failed => "failed",
+                Finish::Succeeded => "succeeded",
+            };
+            let reason = run.reason;
+            self.finished_runs.get_or_create(&Run { result, reason }).inc();
         }
     }
 
@@ -220,13 +307,7 @@ impl Metrics {
 
     /// A status was written, or not.
     pub(crate) fn reported(&self, written: bool) {
-        let result = if written { "status_written" } else { "status_error" };
-        self.reconciles
-            .get_or_create(&Reconcile {
-                controller: CONTROLLER,
-                result,
-            })
-            .inc();
+        self.reconciled(if written { "status_written" } else { "status_error" });
     }
 
     /// A certificate ends then.

@@ -46,6 +46,8 @@ pub struct Requirements {
     tolerations: Vec<Toleration>,
 }
 
+/// Where a kubelet writes the operating system.
+const OS_LABEL: &str = "kubernetes.io/os";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// Taints that pass by themselves, with the reason that users see (design §4).
@@ -87,6 +89,17 @@ impl Requirements {
         }
     }
 
+    /// The keys of the node labels that it looks at.
+    pub fn label_keys(&self) -> impl Iterator<Item = &str> {
+        let terms = self.affinity.iter().flatten();
+        let expressions = terms.flat_map(|term| term.match_expressions.iter().flatten());
+        let selected = self.node_selector.iter().map(|(key, _)| key.as_str());
+        let os = self.os.as_ref().map(|_| OS_LABEL);
+        selected
+            .chain(expressions.map(|requirement| requirement.key.as_str()))
+            .chain(os)
+    }
+
     /// May a Job of the template start on this node?
     /// What the template excludes comes first: a cordoned control-plane node is skipped, not waiting.
     ///
@@ -122,7 +135,7 @@ impl Requirements {
 
     fn excluded_by_os(&self, node: &NodeView) -> Option<Because> {
         let wanted = self.os.as_ref()?;
-        let actual = node.labels.get("kubernetes.io/os")?;
+        let actual = node.labels.get(OS_LABEL)?;
         (wanted != actual).then(|| Because {
             reason: Reason::OsMismatch,
             detail: Some(format!("the node runs {actual}")),

@@ -11,6 +11,7 @@ pub mod crd;
 pub mod defaulting;
 pub mod eligibility;
 pub mod hash;
+pub mod index;
 pub mod names;
 pub mod observed;
 pub mod plan;

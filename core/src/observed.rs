@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::hash::TemplateHash;
 use crate::names::{self, JobName, NodeName, NodeUid, Uid};
+use crate::record::Finish;
 
 /// A Node, decoded only as far as it decides where a Job may run. Nodes are large and report often.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -211,6 +212,8 @@ pub struct JobView {
     pub name: JobName,
     /// Its identity: every delete carries it.
     pub uid: Uid,
+    /// The version of it that was seen: every delete carries that too. What changed since was not examined.
+    pub resource_version: String,
     /// The DaemonJob that controls it, if one does.
     pub owner: Option<Owner>,
     /// Value of our label, the DaemonJob's name.
@@ -277,15 +280,44 @@ pub enum Ownership {
 }
 
 impl JobView {
-    /// The view of a Job as it comes from the API server, after what was known of it before.
+    /// This view of a Job, after what was known of it before.
     /// A Job says whether Pods are ready, not since when: that is remembered here.
-    pub fn after(job: JobLite, before: Option<&Self>, now: Timestamp) -> Self {
-        let mut view = Self::from(job);
-        let before = before.filter(|before| before.uid == view.uid && before.run == Run::Running);
-        if let (Some(started), Some(before)) = (view.unready_since, before) {
-            view.unready_since = Some(before.unready_since.unwrap_or(now).max(started));
+    #[must_use]
+    pub fn after(mut self, before: Option<&Self>, now: Timestamp) -> Self {
+        let before = before.filter(|before| before.uid == self.uid && before.run == Run::Running);
+        if let (Some(started), Some(before)) = (self.unready_since, before) {
+            self.unready_since = Some(before.unready_since.unwrap_or(now).max(started));
         }
-        view
+        self
+    }
+
+    /// Whether this says the same of a Job as an earlier view: most of what changes in a Job is not seen here.
+    pub fn says_the_same_as(&self, before: &Self) -> bool {
+        let resource_version = before.resource_version.clone();
+        let same_version = Self {
+            resource_version,
+            ..self.clone()
+        };
+        same_version == *before
+    }
+
+    /// How it finished, if it has.
+    pub fn finish(&self) -> Option<Finish> {
+        match self.run {
+            Run::Failed { .. } => Some(Finish::Failed),
+            Run::Running | Run::Suspended => None,
+            Run::Succeeded { .. } => Some(Finish::Succeeded),
+        }
+    }
+
+    /// Whether it finished by itself. One that finishes after it was told to go was stopped.
+    /// Both times have whole seconds; in the same second it counts as stopped.
+    pub fn is_result(&self) -> bool {
+        match (&self.run, self.deleted) {
+            (Run::Running | Run::Suspended, _) => false,
+            (Run::Failed { .. } | Run::Succeeded { .. }, None) => true,
+            (Run::Failed { at, .. } | Run::Succeeded { at }, Some(deleted)) => at.is_some_and(|at| at < deleted),
+        }
     }
 
     /// Whose Job this is, for the DaemonJob with this name and UID.
@@ -323,6 +355,7 @@ impl From<JobLite> for JobView {
         Self {
             name: JobName::new(metadata.name.unwrap_or_default()),
             uid: Uid::new(metadata.uid.unwrap_or_default()),
+            resource_version: metadata.resource_version.unwrap_or_default(),
             owner: metadata.owner_references.and_then(daemon_job_controller),
             label: labels.remove(names::DAEMONJOB_LABEL),
             hash: annotations
@@ -500,11 +533,8 @@ mod tests {
         let seen = |ready: i32, before: Option<&JobView>, now: i64| {
             let job =
                 json!({"metadata": {"uid": "u"}, "status": {"ready": ready, "startTime": "1970-01-01T00:00:10Z"}});
-            JobView::after(
-                serde_json::from_value(job).unwrap(),
-                before,
-                Timestamp::from_second(now).unwrap(),
-            )
+            let view = JobView::from(serde_json::from_value::<JobLite>(job).unwrap());
+            view.after(before, Timestamp::from_second(now).unwrap())
         };
         let since = |view: &JobView| view.unready_since.map(Timestamp::as_second);
         let first = seen(0, None, 20);

@@ -61,6 +61,8 @@ reasons! {
     DiskPressure: No,
     /// The node is waiting for its cloud provider, its autoscaler, or an agent.
     Initializing: No,
+    /// The controller met a defect of its own, which its log describes; it is tried again ever less often.
+    InternalError: No,
     /// The spec breaks a rule that the webhook would have refused.
     InvalidSpec: Yes,
     /// A Job failed.
@@ -135,6 +137,8 @@ reasons! {
     TtlExpired: No,
     /// The node cannot be reached.
     Unreachable: No,
+    /// This version cannot decode the DaemonJob; nothing is started or stopped for it.
+    Unreadable: No,
     /// The node has a taint that the template does not tolerate.
     UntoleratedTaint: No,
     /// Nodes cannot take work now.

@@ -37,6 +37,15 @@ impl Selection {
                 .all(|(key, value)| labels.get(key).is_some_and(|is| value.includes(is))),
         }
     }
+
+    /// The keys of the labels that it looks at.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let wanted = match self {
+            Self::All => None,
+            Self::Exclude(wanted) | Self::Include(wanted) => Some(wanted),
+        };
+        wanted.into_iter().flat_map(BTreeMap::keys).map(String::as_str)
+    }
 }
 
 impl Wanted {

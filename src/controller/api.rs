@@ -60,19 +60,20 @@ impl Server {
         bounded(self.client.request(request)).await
     }
 
-    /// Deletes exactly the Job that was examined, and only after its Pods.
+    /// Deletes exactly the Job that was examined, in the version that was examined, and only after its Pods.
     /// Returns it as it is now, or nothing if it is gone already.
     pub(super) async fn delete_job(
         &self,
         namespace: &str,
         name: &JobName,
         uid: &Uid,
+        resource_version: &str,
     ) -> Result<Option<JobLite>, Answer> {
         let api: Api<JobLite> = Api::namespaced(self.client.clone(), namespace);
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Foreground),
             preconditions: Some(Preconditions {
-                resource_version: None,
+                resource_version: Some(resource_version.to_owned()),
                 uid: Some(uid.as_str().to_owned()),
             }),
             ..DeleteParams::default()
@@ -190,12 +191,4 @@ fn transport(error: &(dyn std::error::Error + 'static)) -> Answer {
         message: texts.join(": "),
         ..Answer::default()
     }
-}
-
-/// A resourceVersion as the number that it is on every API server since Kubernetes 1.33;
-/// 0, older than everything, for one that is not.
-pub(super) fn version(resource_version: Option<&str>) -> u64 {
-    resource_version
-        .and_then(|version| version.parse().ok())
-        .unwrap_or_default()
 }

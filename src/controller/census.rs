@@ -1,23 +1,28 @@
-//! Keeps the records from growing with nodes that are gone: at most hourly, and only against a complete list.
+//! Asks which nodes there are: hourly, so that the records do not grow with nodes that are gone, and whenever a watch
+//! began anew with a list that lacked some. Only a complete list made for the question answers it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use daemonjob_core::names::node_token;
+use daemonjob_core::index::{Changes, Index};
+use daemonjob_core::names::{NodeUid, node_token};
 use daemonjob_core::plan::Answer;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::api::Server;
-use super::observe::Index;
 
-/// Between two lists.
+/// Between two lists for the records.
 const PAUSE: Duration = Duration::from_secs(3600);
+/// Before a list that could not be read is asked for again.
+const AGAIN: Duration = Duration::from_secs(10);
 
-/// The tokens of nodes that are gone, as far as records held them when a complete list was asked for.
+/// What is asked, and what the last answer was.
 pub(super) struct Census {
     not_before: Instant,
-    list: JoinSet<Result<BTreeSet<String>, Answer>>,
+    list: JoinSet<Result<BTreeSet<NodeUid>, Answer>>,
+    /// What the records told, when the list was asked for, of nodes that the cache does not know.
+    strangers: BTreeSet<String>,
     gone: BTreeSet<String>,
 }
 
@@ -26,6 +31,7 @@ impl Census {
         Self {
             not_before: now + PAUSE,
             list: JoinSet::new(),
+            strangers: BTreeSet::new(),
             gone: BTreeSet::new(),
         }
     }
@@ -40,40 +46,51 @@ impl Census {
         self.not_before
     }
 
-    /// Asks for a list if one is due and the records name nodes that the cache does not know.
+    /// A watch began anew with a list that lacked nodes: ask at once.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.not_before = self.not_before.min(now);
+    }
+
+    /// Asks for a list if one is due and there is a question.
     pub(super) fn start(&mut self, now: Instant, index: &Index, server: &Server) {
-        if self.not_before > now {
+        if self.not_before > now || !self.list.is_empty() {
             return;
         }
         self.not_before = now + PAUSE;
         let known: BTreeSet<String> = index.nodes().values().map(|node| node_token(&node.uid)).collect();
-        let strangers: BTreeSet<String> = index
+        let strangers = |record: &daemonjob_core::record::Record| record.strangers(&known).cloned().collect::<Vec<_>>();
+        self.strangers = index
             .subjects()
-            .flat_map(|subject| subject.record().strangers(&known).cloned().collect::<Vec<_>>())
+            .flat_map(|subject| strangers(subject.record()))
             .collect();
-        if strangers.is_empty() {
+        if self.strangers.is_empty() && !index.is_missing_nodes() {
             return;
         }
         let server = server.clone();
-        self.list.spawn(async move {
-            let live: BTreeSet<String> = server.node_uids().await?.iter().map(node_token).collect();
-            Ok(strangers.difference(&live).cloned().collect())
-        });
+        self.list.spawn(async move { server.node_uids().await });
     }
 
     /// Waits for a list that was asked for; forever if none was.
-    pub(super) async fn listed(&mut self) -> Result<(), Answer> {
+    pub(super) async fn listed(&mut self) -> Result<BTreeSet<NodeUid>, Answer> {
         match self.list.join_next().await {
-            Some(Ok(Ok(gone))) => self.gone = gone,
-            Some(Ok(Err(answer))) => return Err(answer),
-            Some(Err(panicked)) => {
-                return Err(Answer {
-                    message: panicked.to_string(),
-                    ..Answer::default()
-                });
-            }
+            Some(Ok(listed)) => listed,
+            Some(Err(panicked)) => Err(Answer {
+                message: panicked.to_string(),
+                ..Answer::default()
+            }),
             None => std::future::pending().await,
         }
-        Ok(())
+    }
+
+    /// Takes in a list.
+    pub(super) fn take(&mut self, live: &BTreeSet<NodeUid>, index: &mut Index) -> Changes {
+        let live_tokens: BTreeSet<String> = live.iter().map(node_token).collect();
+        self.gone = self.strangers.difference(&live_tokens).cloned().collect();
+        index.confirm_missing(live)
+    }
+
+    /// The list could not be read.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.not_before = now + AGAIN;
     }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemonjob_core::hash::TemplateHash;
+use daemonjob_core::index::{Key, PlacedJob};
 use daemonjob_core::names::{JobName, Uid};
-use daemonjob_core::observed::{JobLite, JobView, Ownership};
+use daemonjob_core::observed::{JobView, Ownership};
 use daemonjob_core::plan::{
     Answer, EventDraft, Fresh, Guard, Outcome, Slot, Subject, Why, build_job, classify_create, classify_delete,
     permits, taken,
@@ -17,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::api::Server;
-use super::observe::Key;
+use super::watch::place;
 use crate::lease::Fence;
 
 /// A fresh read of a DaemonJob serves the deletes of so long.
@@ -43,6 +44,7 @@ pub(crate) enum Write {
     Delete {
         name: JobName,
         uid: Uid,
+        resource_version: String,
         why: Why,
         guard: Guard,
         news: Option<EventDraft>,
@@ -76,16 +78,29 @@ impl Write {
 
 /// What a write met, and what was learned on the way.
 pub(super) struct Done {
-    pub(super) work: Work,
+    pub(super) work: Arc<Work>,
     pub(super) outcome: Outcome,
     /// A fresh read of the DaemonJob, or the answer to a write to it.
     pub(super) subject: Option<Arc<Subject>>,
     /// The Job as the server has it now.
-    pub(super) job: Option<JobLite>,
+    pub(super) job: Option<PlacedJob>,
     /// A create was checked against a read that is not older than this.
     pub(super) verified: Option<Instant>,
     /// The server has no such Job any more, or it is no longer recognisable as ours.
     pub(super) lost: bool,
+}
+
+impl Done {
+    pub(super) fn new(work: Arc<Work>, outcome: Outcome) -> Self {
+        Self {
+            work,
+            outcome,
+            subject: None,
+            job: None,
+            verified: None,
+            lost: false,
+        }
+    }
 }
 
 /// The last fresh read of one DaemonJob, shared by all writes that need one.
@@ -123,15 +138,8 @@ pub(super) struct Executor {
 
 impl Executor {
     /// Sends one write. `creates_since` is set where a create needs a read that is not older.
-    pub(super) async fn execute(&self, work: Work, reads: &FreshReads, creates_since: Option<Instant>) -> Done {
-        let mut done = Done {
-            work,
-            outcome: Outcome::Stale,
-            subject: None,
-            job: None,
-            verified: None,
-            lost: false,
-        };
+    pub(super) async fn execute(&self, work: Arc<Work>, reads: &FreshReads, creates_since: Option<Instant>) -> Done {
+        let mut done = Done::new(work, Outcome::Stale);
         match self.guarded(&mut done, reads, creates_since).await {
             Ok(true) if self.fence.holds() => self.send(&mut done).await,
             // Not the leader any more, or not true any more: whoever leads looks again.
@@ -198,7 +206,7 @@ impl Executor {
         };
         match self.server.create_job(&done.work.key.namespace, &job).await {
             Ok(job) => {
-                done.job = Some(job);
+                done.job = Some(place(job));
                 done.outcome = Outcome::Done;
             }
             Err(answer) if answer.code == 409 && answer.reason == "AlreadyExists" => self.look_at_job(done).await,
@@ -213,15 +221,14 @@ impl Executor {
         };
         match self.server.job(&done.work.key.namespace, &slot.name).await {
             Ok(Some(job)) => {
-                let view = JobView::from(job.clone());
+                let (_, view) = done.job.insert(place(job));
                 let (name, uid) = (done.work.subject.name(), done.work.subject.uid());
                 done.outcome = match view.ownership(name, uid) {
                     Ownership::Foreign => Outcome::Taken {
-                        detail: taken(&done.work.key.namespace, &view),
+                        detail: taken(&done.work.key.namespace, view),
                     },
                     Ownership::Older | Ownership::Own => Outcome::Done,
                 };
-                done.job = Some(job);
             }
             Ok(None) => done.outcome = Outcome::Stale,
             Err(answer) => done.outcome = classify_create(&answer),
@@ -229,20 +236,44 @@ impl Executor {
     }
 
     async fn delete(&self, done: &mut Done) {
-        let Write::Delete { name, uid, .. } = &done.work.write else {
+        let Write::Delete {
+            name,
+            uid,
+            resource_version,
+            ..
+        } = &done.work.write
+        else {
             return;
         };
-        match self.server.delete_job(&done.work.key.namespace, name, uid).await {
+        let namespace = &done.work.key.namespace;
+        match self.server.delete_job(namespace, name, uid, resource_version).await {
             Ok(job) => {
                 done.lost = job.is_none();
-                done.job = job;
+                done.job = job.map(place);
                 done.outcome = Outcome::Done;
             }
             Err(answer) => {
-                // 404: gone. 409: another Job has the name. In both cases the one examined is no more.
-                done.lost = matches!(answer.code, 404 | 409);
                 done.outcome = classify_delete(&answer);
+                match answer.code {
+                    404 => done.lost = true,
+                    409 => self.look_at_what_changed(done).await,
+                    _ => {}
+                }
             }
+        }
+    }
+
+    /// The Job is not the one that was examined: it changed, it may have finished, or another has its name.
+    async fn look_at_what_changed(&self, done: &mut Done) {
+        let Write::Delete { name, uid, .. } = &done.work.write else {
+            return;
+        };
+        let key = &done.work.key;
+        // Without an answer the watch tells, a little later.
+        if let Ok(job) = self.server.job(&key.namespace, name).await {
+            let is_it = |job: &JobView| job.uid == *uid && job.label.as_ref() == Some(&key.name);
+            done.job = job.map(place);
+            done.lost = !done.job.as_ref().is_some_and(|(_, job)| is_it(job));
         }
     }
 

@@ -1,26 +1,29 @@
 //! The loop: one task that owns what is known, plans what is dirty and keeps a bounded number of writes on their way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use daemonjob_core::names::JobName;
+use daemonjob_core::index::{Changes, Index, Key};
+use daemonjob_core::names::{JobName, NodeUid, Uid};
 use daemonjob_core::observed::Listed;
-use daemonjob_core::plan::{Answer, Observed, Outcome, Plan, Subject, Troubles, check, plan, slots, status_patch};
+use daemonjob_core::plan::{Answer, EventDraft, Observed, Outcome, Plan, Subject, Troubles, status_patch};
+use daemonjob_core::reason::Reason;
 use kube::Client;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::api::Server;
 use super::census::Census;
 use super::error::ControllerError;
 use super::execute::{Done, Executor, Work, Write};
-use super::observe::{Changes, Index, Key};
+use super::isolate::{checked_plan, failed_by, unbroken};
+use super::log::log_outcome;
 use super::report::{Report, Reported, Reporting};
 use super::schedule::Schedule;
-use super::watch::{self, Seen};
+use super::watch::{self, Seen, Unreadable};
 use super::window::Window;
 use crate::clock;
 use crate::lease::Fence;
@@ -75,6 +78,7 @@ pub(crate) async fn lead(
         writes: JoinSet::new(),
         reports: JoinSet::new(),
         looks: JoinSet::new(),
+        notices: JoinSet::new(),
         census: Census::new(Instant::now()),
         window: Window::new(settings.writes_per_second, Instant::now()),
         settings,
@@ -102,6 +106,8 @@ struct Reconciler {
     writes: JoinSet<Done>,
     reports: JoinSet<Reported>,
     looks: JoinSet<Looked>,
+    /// Events that belong to no status.
+    notices: JoinSet<()>,
     settings: Settings,
     census: Census,
     window: Window,
@@ -123,6 +129,7 @@ impl Reconciler {
                 Some(done) = self.writes.join_next() => self.done(done)?,
                 Some(looked) = self.looks.join_next() => self.looked(looked)?,
                 Some(reported) = self.reports.join_next() => self.reported(reported)?,
+                Some(_) = self.notices.join_next() => {}
                 listed = self.census.listed() => self.counted(listed),
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -132,9 +139,46 @@ impl Reconciler {
     fn take(&mut self, first: Seen, more: &mut Receiver<Seen>) {
         let rest = std::iter::from_fn(|| more.try_recv().ok()).take(BATCH);
         for event in std::iter::once(first).chain(rest) {
-            let changes = self.index.take(event, clock::now());
+            self.metrics.saw(event.kind());
+            let changes = match event {
+                Seen::DaemonJob(told) => self.index.take_daemon_job(told),
+                Seen::Job(told) => self.index.take_job(*told, clock::now()),
+                Seen::Node(told) => self.index.take_node(told),
+                Seen::Unreadable(unreadable) => self.set_aside(unreadable),
+            };
             self.mark(changes);
         }
+        if self.index.is_missing_nodes() {
+            self.census.hurry(Instant::now());
+        }
+    }
+
+    /// A DaemonJob that cannot be read is told of, each time that it changes, and left alone.
+    fn set_aside(&mut self, unreadable: Unreadable) -> Changes {
+        let Unreadable { key, uid, error } = unreadable;
+        error!(
+            daemonjob.namespace = key.namespace,
+            daemonjob.name = key.name,
+            error,
+            "cannot be read"
+        );
+        let note = format!("{} {error}", Reason::Unreadable.meaning());
+        let changes = self.index.take_unreadable(&key);
+        self.tell(key, Uid::new(uid), Reason::Unreadable, note);
+        changes
+    }
+
+    /// Sends a warning that belongs to no status.
+    fn tell(&mut self, key: Key, uid: Uid, reason: Reason, note: String) {
+        let draft = EventDraft {
+            warning: true,
+            reason,
+            note,
+            about: None,
+        };
+        let reporting = self.reporting.clone();
+        self.notices
+            .spawn(async move { reporting.publish(&key, &uid, &[draft]).await });
     }
 
     fn mark(&mut self, changes: Changes) {
@@ -153,7 +197,11 @@ impl Reconciler {
         }
         for key in changes.dirty {
             if self.index.subject(&key).is_some() {
-                self.schedules.entry(key).or_insert_with(|| Schedule::new(now)).dirty = true;
+                let schedule = self.schedules.entry(key).or_insert_with(|| Schedule::new(now));
+                if schedule.dirty {
+                    self.metrics.coalesced();
+                }
+                schedule.dirty = true;
             }
         }
     }
@@ -186,24 +234,20 @@ impl Reconciler {
             return;
         };
         let (started, now) = (Instant::now(), clock::now());
-        let jobs = self.index.jobs(key);
-        let slots = slots(
-            &subject,
-            self.index.nodes(),
-            &jobs,
-            &schedule.setbacks,
-            &schedule.pods_refused,
-        );
+        let slots = self.index.slots(key);
         let troubles = Troubles {
+            setbacks: &schedule.setbacks,
+            pods_refused: &schedule.pods_refused,
             refusal: schedule.refusal.as_ref(),
             restoring: schedule.restoring.as_ref(),
         };
-        let seen = Observed::new(proof, &subject, &slots, troubles, now);
-        let seen = seen
+        let seen = Observed::new(proof, &subject, &slots, troubles, now)
             .with_gone(self.census.gone())
             .with_passing_taints(&self.settings.passing_taints);
-        let plan = plan(&seen);
-        debug_assert_eq!(check(&seen, &plan), []);
+        let Some(plan) = checked_plan(&seen) else {
+            schedule.met_a_defect(Instant::now(), now);
+            return self.defect(key, &subject);
+        };
         schedule.planned(plan.wake_at, Instant::now(), started.elapsed());
         self.metrics.planned(&subject, &plan, started.elapsed());
         debug!(
@@ -214,13 +258,36 @@ impl Reconciler {
         );
         schedule.enqueue(key, &subject, &slots, &plan);
         if plan.look_for_events && schedule.look_for_events(Instant::now(), now) {
-            let (server, key) = (self.executor.server.clone(), key.clone());
-            self.looks.spawn(async move {
-                let refused = server.refused_pods(&key.namespace).await;
-                (key, refused)
-            });
+            self.look_for_events(key.clone());
         }
         self.report(key, &subject, plan);
+    }
+
+    /// One DaemonJob that cannot be planned must not hold the others up.
+    fn defect(&mut self, key: &Key, subject: &Subject) {
+        self.metrics.failed_to_plan();
+        error!(
+            daemonjob.namespace = key.namespace,
+            daemonjob.name = key.name,
+            reason = Reason::InternalError.as_str(),
+            "the plan met a defect"
+        );
+        let note = Reason::InternalError.meaning().to_owned();
+        self.tell(key.clone(), subject.uid().clone(), Reason::InternalError, note);
+    }
+
+    fn look_for_events(&mut self, key: Key) {
+        let server = self.executor.server.clone();
+        self.looks.spawn(async move {
+            let looking = unbroken(server.refused_pods(&key.namespace)).await;
+            let refused = looking.unwrap_or_else(|defect| {
+                Err(Answer {
+                    message: defect.to_owned(),
+                    ..Answer::default()
+                })
+            });
+            (key, refused)
+        });
     }
 
     /// Sends the status on its way, unless it is unchanged, another one is, or it is too soon.
@@ -255,9 +322,13 @@ impl Reconciler {
             subject: Arc::clone(subject),
             patch,
             events: plan.events,
+            finished: plan.finished,
         };
-        let reporting = self.reporting.clone();
-        self.reports.spawn(async move { reporting.report(report).await });
+        let (reporting, key) = (self.reporting.clone(), key.clone());
+        self.reports.spawn(async move {
+            let reported = unbroken(reporting.report(report)).await;
+            reported.unwrap_or_else(|defect| Reported::failed(key, defect))
+        });
     }
 
     /// Keeps the window full, one write of each DaemonJob in turn; says when the rate admits another.
@@ -287,14 +358,14 @@ impl Reconciler {
         // One read that refutes a plan answers the suspicion, not the rest of that plan's creates.
         let since = work.suspect_since.max(schedule.suspect_since);
         let reads = Arc::clone(&schedule.reads);
-        let (executor, reporting) = (self.executor.clone(), self.reporting.clone());
+        let (executor, reporting, work) = (self.executor.clone(), self.reporting.clone(), Arc::new(work));
         self.window.sent();
         self.writes.spawn(async move {
-            let done = executor.execute(work, &reads, since).await;
+            let executed = unbroken(executor.execute(Arc::clone(&work), &reads, since)).await;
+            let done = executed.unwrap_or_else(|defect| Done::new(work, failed_by(defect)));
             if let (Outcome::Done, Some(news)) = (&done.outcome, done.work.write.news()) {
-                reporting
-                    .publish(&done.work.key, &done.work.subject, std::slice::from_ref(news))
-                    .await;
+                let (key, uid) = (&done.work.key, done.work.subject.uid());
+                reporting.publish(key, uid, std::slice::from_ref(news)).await;
             }
             done
         });
@@ -311,10 +382,11 @@ impl Reconciler {
 
     fn done(&mut self, done: Result<Done, JoinError>) -> Result<(), ControllerError> {
         let done = done.map_err(|source| ControllerError::Panicked { source })?;
-        let Work { key, write, .. } = &done.work;
+        let Work { key, write, .. } = &*done.work;
         log_outcome(key, write, &done.outcome);
         self.metrics.wrote(write, &done.outcome);
         self.window.answered(&done.outcome);
+        self.metrics.window(self.window.width());
         self.learn(&done);
         let Some(schedule) = self.schedules.get_mut(key) else {
             return Ok(());
@@ -325,31 +397,38 @@ impl Reconciler {
 
     /// Takes in what a write learned, as if a watch had brought it.
     fn learn(&mut self, done: &Done) {
-        let mut changes = Changes::default();
         if let Some(subject) = &done.subject {
-            self.index.renew_daemon_job(Arc::clone(subject), &mut changes);
+            let changes = self.index.renew_daemon_job(subject);
             if let Some(schedule) = self.schedules.get_mut(&done.work.key) {
                 // The read answers the suspicion that it was taken for; a later one has a later time.
                 schedule.suspect_since = schedule.suspect_since.filter(|since| Some(*since) > done.verified);
             }
-        }
-        if let Some(job) = &done.job {
-            self.index.upsert_job(job.clone(), clock::now(), &mut changes);
+            self.mark(changes);
         }
         if let (true, Write::Delete { name, uid, .. }) = (done.lost, &done.work.write) {
-            self.index
-                .forget_job(&done.work.key, name, |job| job.uid == *uid, &mut changes);
+            let changes = self.index.forget_job(&done.work.key, name, uid);
+            self.mark(changes);
         }
-        self.mark(changes);
+        if let Some(job) = &done.job {
+            let changes = self.index.renew_job(job.clone(), clock::now());
+            self.mark(changes);
+        }
     }
 
-    fn counted(&mut self, listed: Result<(), Answer>) {
+    fn counted(&mut self, listed: Result<BTreeSet<NodeUid>, Answer>) {
         match listed {
-            Ok(()) => self.schedules.values_mut().for_each(|schedule| schedule.dirty = true),
-            Err(answer) => warn!(
-                error = answer.message,
-                "the nodes could not be listed; gone ones stay on record"
-            ),
+            Ok(live) => {
+                let changes = self.census.take(&live, &mut self.index);
+                self.mark(changes);
+                self.schedules.values_mut().for_each(|schedule| schedule.dirty = true);
+            }
+            Err(answer) => {
+                self.census.failed(Instant::now());
+                warn!(
+                    error = answer.message,
+                    "the nodes could not be listed; those that may be gone stay on record"
+                );
+            }
         }
     }
 
@@ -370,15 +449,20 @@ impl Reconciler {
     }
 
     fn reported(&mut self, reported: Result<Reported, JoinError>) -> Result<(), ControllerError> {
-        let Reported { key, pause, answer } = reported.map_err(|source| ControllerError::Panicked { source })?;
+        let Reported {
+            key,
+            pause,
+            answer,
+            finished,
+        } = reported.map_err(|source| ControllerError::Panicked { source })?;
         self.metrics.reported(answer.is_ok());
         if let Some(schedule) = self.schedules.get_mut(&key) {
             schedule.reported(pause, answer.as_ref().err());
         }
         match answer {
             Ok(subject) => {
-                let mut changes = Changes::default();
-                self.index.renew_daemon_job(subject, &mut changes);
+                self.metrics.finished(&finished);
+                let changes = self.index.renew_daemon_job(&subject);
                 self.mark(changes);
             }
             Err(answer) if matches!(answer.code, 404 | 409) => {
@@ -392,64 +476,5 @@ impl Reconciler {
             ),
         }
         Ok(())
-    }
-}
-
-fn log_outcome(key: &Key, write: &Write, outcome: &Outcome) {
-    let (verb, why) = match write {
-        Write::Create { .. } => ("create", "Starting"),
-        Write::Delete { why, .. } => ("delete", why.reason().as_str()),
-        Write::RestoreHash { .. } => ("restore", "TemplateHashRestored"),
-    };
-    let job = write.job().map(tracing::field::display);
-    let (namespace, name) = (&key.namespace, &key.name);
-    match outcome {
-        Outcome::Done => {
-            info!(
-                daemonjob.namespace = namespace,
-                daemonjob.name = name,
-                job,
-                verb,
-                reason = why,
-                "done"
-            );
-        }
-        Outcome::Stale => {
-            debug!(
-                daemonjob.namespace = namespace,
-                daemonjob.name = name,
-                job,
-                verb,
-                reason = why,
-                "looking again"
-            );
-        }
-        Outcome::Failed { because, .. } => warn!(
-            daemonjob.namespace = namespace,
-            daemonjob.name = name,
-            job,
-            verb,
-            reason = because.reason.as_str(),
-            error = because.detail,
-            "failed"
-        ),
-        Outcome::Refused { reason, message } => error!(
-            daemonjob.namespace = namespace,
-            daemonjob.name = name,
-            job,
-            verb,
-            reason = reason.as_str(),
-            error = message,
-            "refused"
-        ),
-        Outcome::Taken { detail } => warn!(
-            daemonjob.namespace = namespace,
-            daemonjob.name = name,
-            job,
-            verb,
-            reason = "NameConflict",
-            error = detail,
-            "the name is taken"
-        ),
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemonjob_core::names::{API_VERSION, JobName, KIND, MANAGER};
-use daemonjob_core::plan::{About, Answer, EventDraft, Subject};
+use daemonjob_core::index::Key;
+use daemonjob_core::names::{API_VERSION, JobName, KIND, MANAGER, Uid};
+use daemonjob_core::plan::{About, Answer, EventDraft, Finished, Subject};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -12,7 +13,6 @@ use serde_json::Value;
 use tracing::{debug, warn};
 
 use super::api::{CALL_TIMEOUT, Server};
-use super::observe::Key;
 use crate::lease::Fence;
 
 /// Status bytes a second that one DaemonJob may write: every write stores the whole object.
@@ -29,6 +29,7 @@ pub(super) struct Report {
     pub(super) subject: Arc<Subject>,
     pub(super) patch: Value,
     pub(super) events: Vec<EventDraft>,
+    pub(super) finished: Vec<Finished>,
 }
 
 /// What a status met.
@@ -38,6 +39,23 @@ pub(super) struct Reported {
     pub(super) pause: Duration,
     /// The DaemonJob as the server has it now.
     pub(super) answer: Result<Arc<Subject>, Answer>,
+    /// Runs that it records for the first time.
+    pub(super) finished: Vec<Finished>,
+}
+
+impl Reported {
+    /// Nothing was sent, or nobody knows what became of it.
+    pub(super) fn failed(key: Key, message: &str) -> Self {
+        Self {
+            key,
+            pause: SHORTEST_PAUSE,
+            answer: Err(Answer {
+                message: message.to_owned(),
+                ..Answer::default()
+            }),
+            finished: Vec::new(),
+        }
+    }
 }
 
 /// Writes statuses and Events.
@@ -68,18 +86,11 @@ impl Reporting {
             subject,
             patch,
             events,
+            finished,
         } = report;
         let pause = pause_after(patch.to_string().len());
         if !self.fence.holds() {
-            let answer = Answer {
-                message: "no longer the leader".to_owned(),
-                ..Answer::default()
-            };
-            return Reported {
-                key,
-                pause,
-                answer: Err(answer),
-            };
+            return Reported::failed(key, "no longer the leader");
         }
         let written = self
             .server
@@ -87,22 +98,27 @@ impl Reporting {
             .await;
         let answer = match written {
             Ok(daemon_job) => {
-                self.publish(&key, &subject, &events).await;
+                self.publish(&key, subject.uid(), &events).await;
                 Ok(Arc::new(Subject::new(daemon_job)))
             }
             Err(answer) => Err(answer),
         };
-        Reported { key, pause, answer }
+        Reported {
+            key,
+            pause,
+            answer,
+            finished,
+        }
     }
 
     /// Sends Events about a DaemonJob, one after another.
-    pub(super) async fn publish(&self, key: &Key, subject: &Subject, events: &[EventDraft]) {
+    pub(super) async fn publish(&self, key: &Key, uid: &Uid, events: &[EventDraft]) {
         let regarding = ObjectReference {
             api_version: Some(API_VERSION.to_owned()),
             kind: Some(KIND.to_owned()),
             namespace: Some(key.namespace.clone()),
             name: Some(key.name.clone()),
-            uid: Some(subject.uid().to_string()),
+            uid: Some(uid.to_string()),
             ..ObjectReference::default()
         };
         for draft in events {

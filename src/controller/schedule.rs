@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemonjob_core::index::Key;
 use daemonjob_core::names::JobName;
 use daemonjob_core::plan::{Action, Answer, Outcome, Plan, Refusal, Setback, Slot, Subject, absorb, classify_create};
 use daemonjob_core::reason::Reason;
@@ -12,7 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::execute::{FreshReads, Work, Write};
-use super::observe::Key;
 use crate::clock;
 
 /// A plan is made no sooner than so many times the duration of the last one: at most 5 % of one core.
@@ -57,6 +57,8 @@ pub(super) struct Schedule {
     pub(super) status_not_before: Instant,
     /// What status writes met.
     pub(super) status_setback: Option<Setback>,
+    /// Plans that met a defect.
+    defects: Option<Setback>,
 }
 
 impl Schedule {
@@ -77,6 +79,7 @@ impl Schedule {
             reads: Arc::default(),
             status_not_before: now,
             status_setback: None,
+            defects: None,
         }
     }
 
@@ -93,8 +96,24 @@ impl Schedule {
     /// A plan was made, and took so long.
     pub(super) fn planned(&mut self, wake_at: Option<Timestamp>, now: Instant, took: Duration) {
         self.dirty = false;
+        self.defects = None;
         self.wake_at = wake_at;
         self.not_before = now + took * REST;
+    }
+
+    /// The plan met a defect: plan again, ever less often.
+    pub(super) fn met_a_defect(&mut self, now: Instant, clock: Timestamp) {
+        let again = Outcome::Failed {
+            because: Reason::InternalError.into(),
+            retry_after: None,
+        };
+        self.defects = absorb(self.defects.as_ref(), None, &again, clock, clock::jitter()).0;
+        let wait = self
+            .defects
+            .as_ref()
+            .map(|defects| defects.retry_at.duration_since(clock));
+        let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
+        self.pause(now, wait.unwrap_or_default());
     }
 
     /// Plan again at this time at the latest.
@@ -119,26 +138,28 @@ impl Schedule {
     }
 
     /// The writes of a plan replace those of the last one that have not been sent.
-    pub(super) fn enqueue(&mut self, key: &Key, subject: &Arc<Subject>, slots: &[Slot], plan: &Plan) {
+    pub(super) fn enqueue(&mut self, key: &Key, subject: &Arc<Subject>, slots: &[&Slot], plan: &Plan) {
         self.queue.clear();
         for action in &plan.actions {
             let write = match action {
                 Action::Create { slot, guard } => {
                     let Some(slot) = slots.get(*slot) else { continue };
                     Write::Create {
-                        slot: slot.clone(),
+                        slot: Slot::clone(slot),
                         guard: guard.clone(),
                     }
                 }
                 Action::Delete {
                     name,
                     uid,
+                    resource_version,
                     why,
                     guard,
                     news,
                 } => Write::Delete {
                     name: name.clone(),
                     uid: uid.clone(),
+                    resource_version: resource_version.clone(),
                     why: *why,
                     guard: guard.clone(),
                     news: news.clone(),

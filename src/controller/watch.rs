@@ -1,12 +1,16 @@
 //! The three watches: DaemonJobs, their Jobs, and Nodes, each a stream of its own into one channel.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
+use daemonjob_core::index::{Key, PlacedJob, Told};
 use daemonjob_core::names::DAEMONJOB_LABEL;
-use daemonjob_core::observed::{JobLite, NodeLite};
+use daemonjob_core::observed::{JobLite, NodeLite, NodeView};
+use daemonjob_core::plan::Subject;
 use daemonjob_core::types::DaemonJob;
 use futures::StreamExt;
 use kube::api::Api;
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, watcher::DefaultBackoff};
 use kube::{Client, Resource};
@@ -22,12 +26,33 @@ const WATCH_TIMEOUT_SECONDS: u32 = 60;
 /// Objects a page of a list: a Node is some 13 KB, and a page is held whole.
 const PAGE: u32 = 100;
 
-/// A watch event of one of the three kinds.
+/// What one of the three watches tells.
 #[derive(Debug)]
 pub(super) enum Seen {
-    DaemonJob(Box<Event<DaemonJob>>),
-    Job(Box<Event<JobLite>>),
-    Node(Box<Event<NodeLite>>),
+    DaemonJob(Told<Arc<Subject>>),
+    Job(Box<Told<PlacedJob>>),
+    Node(Told<NodeView>),
+    /// A DaemonJob that cannot be decoded, and why not.
+    Unreadable(Unreadable),
+}
+
+impl Seen {
+    /// The kind, as metrics name it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::DaemonJob(_) | Self::Unreadable(_) => "DaemonJob",
+            Self::Job(_) => "Job",
+            Self::Node(_) => "Node",
+        }
+    }
+}
+
+/// A DaemonJob that cannot be decoded.
+#[derive(Clone, Debug)]
+pub(super) struct Unreadable {
+    pub(super) key: Key,
+    pub(super) uid: String,
+    pub(super) error: String,
 }
 
 /// Starts the three watches. Each task ends only when the receiver is gone or its stream ends.
@@ -38,27 +63,61 @@ pub(super) fn spawn(client: &Client, events: &Sender<Seen>, tasks: &mut JoinSet<
             .page_size(PAGE)
     };
     let ours = all().labels(DAEMONJOB_LABEL);
+    let (daemon_jobs, jobs, nodes) = (
+        Api::all(client.clone()),
+        Api::all(client.clone()),
+        Api::all(client.clone()),
+    );
     tasks.spawn(follow(
         "DaemonJobs",
-        Api::all(client.clone()),
+        daemon_jobs,
         all(),
         events.clone(),
-        |event| Seen::DaemonJob(Box::new(event)),
+        daemon_job_seen,
     ));
-    tasks.spawn(follow(
-        "Jobs",
-        Api::all(client.clone()),
-        ours,
-        events.clone(),
-        |event| Seen::Job(Box::new(event)),
-    ));
+    tasks.spawn(follow("Jobs", jobs, ours, events.clone(), |event| {
+        Seen::Job(Box::new(told(event).map(place)))
+    }));
     tasks.spawn(follow(
         "Nodes",
-        Api::all(client.clone()),
+        nodes,
         all(),
         events.clone(),
-        |event| Seen::Node(Box::new(event)),
+        |event: Event<NodeLite>| Seen::Node(told(event).map(NodeView::from)),
     ));
+}
+
+/// One that cannot be decoded must not take the others along: a watch that fails on it would start anew for ever.
+fn daemon_job_seen(event: Event<DeserializeGuard<DaemonJob>>) -> Seen {
+    let told = match told(event).transpose(|guard| guard.0.map_err(Box::new)) {
+        Ok(told) => told,
+        Err(invalid) => {
+            return Seen::Unreadable(Unreadable {
+                key: Key {
+                    namespace: invalid.metadata.namespace.unwrap_or_default(),
+                    name: invalid.metadata.name.unwrap_or_default(),
+                },
+                uid: invalid.metadata.uid.unwrap_or_default(),
+                error: invalid.error,
+            });
+        }
+    };
+    Seen::DaemonJob(told.map(|daemon_job| Arc::new(Subject::new(daemon_job))))
+}
+
+/// A Job as the index takes it.
+pub(super) fn place(job: JobLite) -> PlacedJob {
+    (job.metadata.namespace.clone().unwrap_or_default(), job.into())
+}
+
+fn told<K>(event: Event<K>) -> Told<K> {
+    match event {
+        Event::Apply(object) => Told::Applied(object),
+        Event::Delete(object) => Told::Gone(object),
+        Event::Init => Told::ListBegins,
+        Event::InitApply(object) => Told::Listed(object),
+        Event::InitDone => Told::ListEnds,
+    }
 }
 
 async fn follow<K>(

@@ -32,6 +32,11 @@ impl Window {
         }
     }
 
+    /// How many writes may be on their way at once.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     /// Whether another write may be sent now; if it is the rate that forbids it, when it may.
     pub(super) fn admits(&mut self, on_their_way: usize, now: Instant) -> Result<(), Option<Instant>> {
         if on_their_way >= self.width {

@@ -3,9 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::outcome::taken;
-use super::{Observed, Slot, Subject};
+use super::{Observed, Slot, Subject, Troubles};
 use crate::eligibility::{Because, Eligibility};
-use crate::names::NodeUid;
 use crate::observed::{JobView, NodeView, Ownership, Run};
 use crate::reason::Reason;
 use crate::record::Finish;
@@ -20,8 +19,8 @@ pub enum Decision {
     Expire {
         /// When the time is over.
         at: Timestamp,
-        /// How the node finished; that stays.
-        progress: Progress,
+        /// What is true of the node, with its Job or without.
+        meanwhile: Box<Self>,
     },
     /// Nothing to do with this node: a Job that nobody counts.
     Ignore,
@@ -107,6 +106,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 struct Policy<'a> {
     subject: &'a Subject,
     spec: &'a Spec,
+    troubles: Troubles<'a>,
     passing: &'a [String],
     now: Timestamp,
 }
@@ -114,6 +114,8 @@ struct Policy<'a> {
 /// What exists for the node and counts.
 #[derive(Clone, Copy)]
 enum Exists<'a> {
+    /// A Job that finished and is gone, before the store held its outcome.
+    Ended(&'a JobView, Finish),
     Job(&'a JobView),
     Nothing,
     Record(&'a str, Finish),
@@ -121,10 +123,13 @@ enum Exists<'a> {
 
 /// Decides about one node. Expects a spec that may run and a hash annotation that is right.
 pub fn decide(slot: &Slot, seen: &Observed<'_>, spec: &Spec) -> Decision {
-    let Observed { subject, now, .. } = *seen;
+    let Observed {
+        subject, troubles, now, ..
+    } = *seen;
     let policy = Policy {
         subject,
         spec,
+        troubles,
         passing: seen.passing_taints,
         now,
     };
@@ -137,7 +142,7 @@ pub fn decide(slot: &Slot, seen: &Observed<'_>, spec: &Spec) -> Decision {
             clear(slot, job, Why::NodeRecreated, now)
         }
         (Some(node), Some(job), Some(Ownership::Own)) => own_job(slot, node, job, policy),
-        (Some(node), None, _) if slot.selected => settle(slot, node, from_record(policy.subject, &node.uid), policy),
+        (Some(node), None, _) if slot.selected => settle(slot, node, known(slot, node, subject), policy),
         (Some(node), Some(job), _) if slot.selected => foreign(slot, node, job, policy),
         (Some(_) | None, Some(_) | None, _) => Decision::Ignore,
     }
@@ -183,7 +188,7 @@ pub(super) fn is_pending_since(job: &JobView) -> Option<Timestamp> {
 /// Somebody else's Job has the name. That matters only where a Job would start: the node waits until the name is free.
 fn foreign(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>) -> Decision {
     let subject = policy.subject;
-    let settled = settle(slot, node, from_record(subject, &node.uid), policy);
+    let settled = settle(slot, node, known(slot, node, subject), policy);
     if settled != Decision::Create {
         return settled;
     }
@@ -197,18 +202,18 @@ fn foreign(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>) -> D
 }
 
 fn own_job(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>) -> Decision {
-    if is_result(job) || job.deleted.is_none() {
-        return match (slot.selected, finish(job)) {
+    if job.is_result() || job.deleted.is_none() {
+        return match (slot.selected, job.finish()) {
             (true, _) => settle(slot, node, Exists::Job(job), policy),
             (false, None) => retire(job, Why::Deselected),
-            (false, Some(_)) => expire(job, node, policy).unwrap_or(Decision::Ignore),
+            (false, Some(_)) => expiring(job, Decision::Ignore, policy),
         };
     }
     // It was told to go before it finished: only the record counts, and nothing starts before it is gone.
     if !slot.selected {
         return Decision::Ignore;
     }
-    let settled = settle(slot, node, from_record(policy.subject, &node.uid), policy);
+    let settled = settle(slot, node, known(slot, node, policy.subject), policy);
     if settled != Decision::Create {
         return settled;
     }
@@ -221,7 +226,7 @@ fn settle(slot: &Slot, node: &NodeView, exists: Exists<'_>, policy: Policy<'_>) 
     let Policy { subject, spec, .. } = policy;
     let hash = spec.template.hash();
     let outdated = match exists {
-        Exists::Job(job) => job.hash.as_ref() != Some(hash),
+        Exists::Ended(job, _) | Exists::Job(job) => job.hash.as_ref() != Some(hash),
         Exists::Nothing => false,
         Exists::Record(recorded, _) => recorded != hash.as_str(),
     };
@@ -230,12 +235,12 @@ fn settle(slot: &Slot, node: &NodeView, exists: Exists<'_>, policy: Policy<'_>) 
     match exists {
         Exists::Job(job) if replaced => replace(slot, node, job, policy, Why::Replaced),
         Exists::Job(job) if again => replace(slot, node, job, policy, Why::Retried),
-        Exists::Job(job) => keep(slot, node, job, outdated, policy),
-        Exists::Record(_, finish) if !replaced && !again => Decision::Keep(Progress {
+        Exists::Job(job) => keep(slot, job, outdated, policy),
+        Exists::Ended(_, finish) | Exists::Record(_, finish) if !replaced && !again => Decision::Keep(Progress {
             stage: Stage::Finished(finish),
             outdated,
         }),
-        Exists::Nothing | Exists::Record(..) => start(slot, node, policy, outdated || again),
+        Exists::Ended(..) | Exists::Nothing | Exists::Record(..) => start(slot, node, policy, outdated || again),
     }
 }
 
@@ -245,15 +250,15 @@ fn is_to_run_again(node: &NodeView, exists: Exists<'_>, subject: &Subject) -> bo
         return false;
     };
     match exists {
-        Exists::Job(job) => job.retry.as_deref() != Some(token),
+        Exists::Ended(job, _) | Exists::Job(job) => job.retry.as_deref() != Some(token),
         Exists::Nothing | Exists::Record(..) => true,
     }
 }
 
 /// The Job stays, running or as the visible part of a result, until its time to live is over.
-fn keep(slot: &Slot, node: &NodeView, job: &JobView, outdated: bool, policy: Policy<'_>) -> Decision {
-    let refused = slot.pods_refused.as_ref().filter(|_| job.podless_since.is_some());
-    match (finish(job), refused) {
+fn keep(slot: &Slot, job: &JobView, outdated: bool, policy: Policy<'_>) -> Decision {
+    let refused = policy.troubles.pods_refused.get(&slot.name);
+    match (job.finish(), refused.filter(|_| job.podless_since.is_some())) {
         (None, _) if job.run == Run::Suspended => Decision::Wait {
             because: Reason::Suspended.into(),
             outdated,
@@ -269,10 +274,10 @@ fn keep(slot: &Slot, node: &NodeView, job: &JobView, outdated: bool, policy: Pol
             stage: Stage::Active,
             outdated,
         }),
-        (Some(finish), _) => expire(job, node, policy).unwrap_or(Decision::Keep(Progress {
-            stage: Stage::Finished(finish),
-            outdated,
-        })),
+        (Some(finish), _) => {
+            let stage = Stage::Finished(finish);
+            expiring(job, Decision::Keep(Progress { stage, outdated }), policy)
+        }
     }
 }
 
@@ -282,31 +287,25 @@ fn replace(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>, why:
     if job.deleted.is_some() {
         return going(job, true, policy.now);
     }
-    match (finish(job), subject.requirements().may_start(node, policy.passing)) {
-        (None, Eligibility::Skipped(_) | Eligibility::Waiting(_)) => keep(slot, node, job, true, policy),
+    let because = match (job.finish(), subject.requirements().may_start(node, policy.passing)) {
+        (None, Eligibility::Skipped(_) | Eligibility::Waiting(_)) => return keep(slot, job, true, policy),
         // Its outcome must be in the store before it goes: the template may be changed back meanwhile.
-        (Some(_), Eligibility::Yes) if !is_recorded(job, node, subject) => Decision::Wait {
-            because: Reason::Replacing.into(),
-            outdated: true,
-        },
-        (_, Eligibility::Yes) => Decision::Replace(why),
-        (Some(_), Eligibility::Skipped(because)) => Decision::Skip {
-            because,
-            outdated: true,
-        },
-        (Some(_), Eligibility::Waiting(because)) => Decision::Wait {
-            because,
-            outdated: true,
-        },
-    }
+        (Some(_), Eligibility::Yes) if !subject.has_recorded(job) => Reason::Replacing.into(),
+        (_, Eligibility::Yes) => return Decision::Replace(why),
+        (Some(_), Eligibility::Skipped(because)) => {
+            let outdated = true;
+            return expiring(job, Decision::Skip { because, outdated }, policy);
+        }
+        (Some(_), Eligibility::Waiting(because)) => because,
+    };
+    let outdated = true;
+    expiring(job, Decision::Wait { because, outdated }, policy)
 }
 
 /// Nothing stands in the way but the node itself and what the last attempt met.
 fn start(slot: &Slot, node: &NodeView, policy: Policy<'_>, outdated: bool) -> Decision {
-    match (
-        policy.subject.requirements().may_start(node, policy.passing),
-        &slot.setback,
-    ) {
+    let setback = policy.troubles.setback(slot);
+    match (policy.subject.requirements().may_start(node, policy.passing), setback) {
         (Eligibility::Skipped(because), _) => Decision::Skip { because, outdated },
         (Eligibility::Waiting(because), _) => Decision::Wait { because, outdated },
         (Eligibility::Yes, Some(setback)) if setback.retry_at > policy.now => Decision::Wait {
@@ -318,56 +317,37 @@ fn start(slot: &Slot, node: &NodeView, policy: Policy<'_>, outdated: bool) -> De
 }
 
 /// The template's time to live, kept by us: counted from the finish, and only once the outcome is in the store.
-fn expire(job: &JobView, node: &NodeView, policy: Policy<'_>) -> Option<Decision> {
-    let Policy { subject, spec, .. } = policy;
-    let ttl = spec.template.typed().spec.as_ref()?.ttl_seconds_after_finished?;
-    if job.deleted.is_some() || !is_recorded(job, node, subject) {
+fn expiring(job: &JobView, meanwhile: Decision, policy: Policy<'_>) -> Decision {
+    match expires(job, policy) {
+        Some(at) => Decision::Expire {
+            at,
+            meanwhile: Box::new(meanwhile),
+        },
+        None => meanwhile,
+    }
+}
+
+fn expires(job: &JobView, policy: Policy<'_>) -> Option<Timestamp> {
+    let ttl = policy.spec.template.typed().spec.as_ref()?.ttl_seconds_after_finished?;
+    if job.deleted.is_some() || !policy.subject.has_recorded(job) {
         return None;
     }
     let (Run::Failed { at, .. } | Run::Succeeded { at }) = &job.run else {
         return None;
     };
-    let stage = Stage::Finished(finish(job)?);
-    let outdated = job.hash.as_ref() != Some(spec.template.hash());
     let after = SignedDuration::from_secs(i64::from(ttl.max(0)));
-    let at = (*at)?.checked_add(after).unwrap_or(Timestamp::MAX);
-    Some(Decision::Expire {
-        at,
-        progress: Progress { stage, outdated },
-    })
+    Some((*at)?.checked_add(after).unwrap_or(Timestamp::MAX))
 }
 
-fn from_record<'a>(subject: &'a Subject, node: &NodeUid) -> Exists<'a> {
-    subject
-        .record()
-        .of(node)
-        .map_or(Exists::Nothing, |(hash, finish)| Exists::Record(hash, finish))
-}
-
-/// Whether the store holds the outcome of this Job. While the retry that started it is pending there, what is on
-/// record is the run before, though it may read the same.
-fn is_recorded(job: &JobView, node: &NodeView, subject: &Subject) -> bool {
-    let (Some(hash), Some(finish)) = (&job.hash, finish(job)) else {
-        return false;
-    };
-    let is_older = job.retry.is_some() && subject.retry().pending(&node.uid) == job.retry.as_deref();
-    !is_older && subject.record().of(&node.uid) == Some((hash.as_str(), finish))
-}
-
-pub(super) fn finish(job: &JobView) -> Option<Finish> {
-    match job.run {
-        Run::Failed { .. } => Some(Finish::Failed),
-        Run::Running | Run::Suspended => None,
-        Run::Succeeded { .. } => Some(Finish::Succeeded),
+/// What is known of a node without the Job that is there now: an outcome just seen, else the record.
+fn known<'a>(slot: &'a Slot, node: &NodeView, subject: &'a Subject) -> Exists<'a> {
+    let ended = slot
+        .ended
+        .as_deref()
+        .filter(|job| job.node_uid.as_ref() == Some(&node.uid));
+    if let Some((job, finish)) = ended.and_then(|job| Some((job, job.finish()?))) {
+        return Exists::Ended(job, finish);
     }
-}
-
-/// A Job that finishes after it was told to go is not a result: it was stopped.
-/// Both times have whole seconds; in the same second it counts as stopped.
-pub(super) fn is_result(job: &JobView) -> bool {
-    match (&job.run, job.deleted) {
-        (Run::Running | Run::Suspended, _) => false,
-        (Run::Failed { .. } | Run::Succeeded { .. }, None) => true,
-        (Run::Failed { at, .. } | Run::Succeeded { at }, Some(deleted)) => at.is_some_and(|at| at < deleted),
-    }
+    let recorded = subject.record().of(&node.uid);
+    recorded.map_or(Exists::Nothing, |(hash, finish)| Exists::Record(hash, finish))
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::conditions::{Verdict, conditions};
-use super::decide::{Stage, finish, is_pending_since};
+use super::decide::{Stage, is_pending_since};
 use super::guard::NodeGuard;
 use super::memory::Memory;
 use super::status::{GROUP_NAMES_MAX, groups, is_urgent, stuck_nodes, summary};
@@ -152,15 +152,13 @@ impl<'a> Folding<'a> {
         self.watch_podless(slot);
         match decision {
             Decision::Create => self.create(index, slot),
-            Decision::Expire { at, progress } => {
+            Decision::Expire { at, meanwhile } => {
                 if *at <= self.seen.now {
                     self.delete(slot, Why::Expired);
                 } else {
                     self.wake(*at);
                 }
-                if slot.selected {
-                    self.count(slot, progress.stage, progress.outdated);
-                }
+                self.one(index, slot, meanwhile);
             }
             Decision::Ignore => {}
             Decision::Keep(progress) => self.count(slot, progress.stage, progress.outdated),
@@ -184,7 +182,7 @@ impl<'a> Folding<'a> {
                     .push(node_name(slot));
             }
             Decision::Wait { because, outdated } => {
-                if let Some(setback) = &slot.setback {
+                if let Some(setback) = self.seen.troubles.setback(slot) {
                     self.wake(setback.retry_at);
                 }
                 let overdue = slot.job.as_deref().and_then(is_pending_since);
@@ -210,7 +208,8 @@ impl<'a> Folding<'a> {
             }
         } else {
             // What the last attempt met holds until this one is answered.
-            let because = slot.setback.as_ref().map(|setback| setback.because.clone());
+            let setback = self.seen.troubles.setback(slot);
+            let because = setback.map(|setback| setback.because.clone());
             self.count_waiting(slot, &because.unwrap_or_else(|| Reason::Starting.into()), outdated);
         }
         let subject = self.seen.subject;
@@ -226,9 +225,9 @@ impl<'a> Folding<'a> {
 
     fn delete(&mut self, slot: &Slot, why: Why) {
         let Some(job) = &slot.job else { return };
-        if let Some(setback) = slot.setback.as_ref().filter(|setback| setback.retry_at > self.seen.now) {
-            let at = setback.retry_at;
-            self.wake(at);
+        let setback = self.seen.troubles.setback(slot);
+        if let Some(setback) = setback.filter(|setback| setback.retry_at > self.seen.now) {
+            self.wake(setback.retry_at);
             return;
         }
         let subject = self.seen.subject;
@@ -240,6 +239,7 @@ impl<'a> Folding<'a> {
         self.actions.push(Action::Delete {
             name: job.name.clone(),
             uid: job.uid.clone(),
+            resource_version: job.resource_version.clone(),
             why,
             guard,
             news: news_of_delete(why, job),
@@ -319,8 +319,10 @@ impl<'a> Folding<'a> {
     /// What the Job says of its failure; once it is gone, what the status said before.
     fn failure(&self, slot: &Slot) -> Failure {
         let node = node_name(slot);
-        if let Some(Run::Failed { reason, message, .. }) = slot.job.as_ref().map(|job| &job.run) {
-            return failure(node, &slot.name, reason, message);
+        for job in [&slot.job, &slot.ended].into_iter().flatten() {
+            if let Run::Failed { reason, message, .. } = &job.run {
+                return failure(node, &slot.name, reason, message);
+            }
         }
         let known = self
             .seen
@@ -354,6 +356,7 @@ impl<'a> Folding<'a> {
             actions: self.actions,
             status,
             events,
+            finished: self.memory.finished,
             wake_at: self.wake_at,
             look_for_events: self.look_for_events,
         }
@@ -399,9 +402,8 @@ fn is_retrying(seen: &Observed<'_>) -> bool {
 
 fn has_failed(decision: &Decision) -> bool {
     match decision {
-        Decision::Expire { progress, .. } | Decision::Keep(progress) => {
-            progress.stage == Stage::Finished(Finish::Failed)
-        }
+        Decision::Expire { meanwhile, .. } => has_failed(meanwhile),
+        Decision::Keep(progress) => progress.stage == Stage::Finished(Finish::Failed),
         Decision::Create
         | Decision::Ignore
         | Decision::Replace(_)
@@ -428,7 +430,7 @@ fn node_name(slot: &Slot) -> String {
 
 /// A Job that went with its node may have done its work or not: nobody will know.
 fn news_of_delete(why: Why, job: &JobView) -> Option<EventDraft> {
-    let unknown = finish(job).is_none() && matches!(why, Why::NodeGone | Why::NodeRecreated);
+    let unknown = job.finish().is_none() && matches!(why, Why::NodeGone | Why::NodeRecreated);
     unknown.then(|| EventDraft {
         warning: true,
         reason: why.reason(),

@@ -33,6 +33,7 @@ pub(super) fn invalid(seen: &Observed<'_>, causes: &[FieldError]) -> Plan {
         urgent: is_urgent(seen.subject.status(), &status),
         status,
         events,
+        finished: memory.finished,
         ..Plan::nothing(seen)
     }
 }

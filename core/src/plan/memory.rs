@@ -1,6 +1,5 @@
 //! What a status remembers of nodes beyond their Jobs: how they finished, and which are still to run again.
 
-use super::decide::{finish, is_result};
 use super::{About, EventDraft, Slot, Subject};
 use crate::observed::{JobView, NodeView, Ownership, Run};
 use crate::reason::Reason;
@@ -12,7 +11,26 @@ pub(super) struct Memory {
     pub(super) record: Record,
     pub(super) retry: Retry,
     pub(super) news: Vec<EventDraft>,
+    pub(super) finished: Vec<Finished>,
 }
+
+/// A run that is recorded for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// How it finished.
+    pub finish: Finish,
+    /// Why, in the words of the Job API.
+    pub reason: &'static str,
+}
+
+/// Reasons that the Job API gives for a failure (source: `batch/v1`, constants `JobReason…`).
+const FAILURES: [&str; 5] = [
+    "BackoffLimitExceeded",
+    "DeadlineExceeded",
+    "FailedIndexes",
+    "MaxFailedIndexesExceeded",
+    "PodFailurePolicy",
+];
 
 impl Memory {
     /// As the status in the store has it.
@@ -21,14 +39,20 @@ impl Memory {
             record: subject.record().clone(),
             retry: subject.retry().clone(),
             news: Vec::new(),
+            finished: Vec::new(),
         }
     }
 
-    /// Takes in the Job of a slot, if it is ours and of the node that is there.
+    /// Takes in the Jobs of a slot, the one that is gone first.
     pub(super) fn take(&mut self, subject: &Subject, slot: &Slot) {
-        let (Some(node), Some(job)) = (&slot.node, &slot.job) else {
-            return;
-        };
+        let Some(node) = &slot.node else { return };
+        for job in [&slot.ended, &slot.job].into_iter().flatten() {
+            self.take_job(subject, node, job);
+        }
+    }
+
+    /// Takes in a Job, if it is ours and of this node.
+    fn take_job(&mut self, subject: &Subject, node: &NodeView, job: &JobView) {
         let is_own = job.ownership(subject.name(), subject.uid()) == Ownership::Own;
         if !is_own || job.node_uid.as_ref() != Some(&node.uid) {
             return;
@@ -39,8 +63,8 @@ impl Memory {
             self.retry.remove(&node.uid);
             self.record.forget(&node.uid);
         }
-        match finish(job) {
-            Some(finish) if is_result(job) => self.finish(node, job, finish),
+        match job.finish() {
+            Some(finish) if job.is_result() => self.finish(node, job, finish),
             Some(_) => {}
             None => self.forget_other_templates(node, job),
         }
@@ -58,6 +82,9 @@ impl Memory {
         let Some(hash) = &job.hash else { return };
         let is_new = self.record.of(&node.uid) != Some((hash.as_str(), finish));
         self.record.finish(&node.uid, hash, finish);
+        if is_new {
+            self.finished.push(Finished::of(finish, &job.run));
+        }
         if let (true, Run::Failed { reason, message, .. }) = (is_new, &job.run) {
             self.news.push(EventDraft {
                 warning: true,
@@ -66,5 +93,15 @@ impl Memory {
                 about: Some(About::Job(job.name.clone())),
             });
         }
+    }
+}
+
+impl Finished {
+    fn of(finish: Finish, run: &Run) -> Self {
+        let reason = match run {
+            Run::Failed { reason, .. } => FAILURES.iter().find(|known| *known == reason).unwrap_or(&"Other"),
+            Run::Running | Run::Succeeded { .. } | Run::Suspended => "Completed",
+        };
+        Self { finish, reason }
     }
 }

@@ -23,7 +23,7 @@ mod tests;
 #[cfg(test)]
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -31,8 +31,9 @@ pub use self::build::build_job;
 pub use self::check::{Violation, check};
 pub use self::decide::{Decision, Progress, Why, decide};
 pub use self::guard::{Fresh, Guard, NodeGuard, permits};
+pub use self::memory::Finished;
 pub use self::outcome::{Answer, Outcome, Refusal, Setback, absorb, classify_create, classify_delete, taken};
-pub use self::slot::{Slot, slots};
+pub use self::slot::Slot;
 pub use self::status::status_patch;
 pub use self::subject::Subject;
 use crate::hash::TemplateHash;
@@ -45,28 +46,53 @@ use crate::types::DaemonJobStatus;
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
     subject: &'a Subject,
-    slots: &'a [Slot],
+    slots: &'a [&'a Slot],
     troubles: Troubles<'a>,
     gone: Option<&'a BTreeSet<String>>,
     passing_taints: &'a [String],
     now: Timestamp,
 }
 
-/// What earlier writes for a DaemonJob as a whole met.
-#[derive(Clone, Copy, Debug, Default)]
+/// What earlier writes met, and what else went wrong.
+#[derive(Clone, Copy, Debug)]
 pub struct Troubles<'a> {
+    /// What the last write for a node met, if it has not been made good; by the name of its Job.
+    pub setbacks: &'a BTreeMap<JobName, Setback>,
+    /// What the Events of Jobs say of Pods that were refused.
+    pub pods_refused: &'a BTreeMap<JobName, String>,
     /// The API server refuses its Jobs.
     pub refusal: Option<&'a Refusal>,
     /// Its hash annotation was restored, so many times in a row.
     pub restoring: Option<&'a Setback>,
 }
 
+impl Default for Troubles<'_> {
+    fn default() -> Self {
+        const NO_SETBACK: &BTreeMap<JobName, Setback> = &BTreeMap::new();
+        const NONE_REFUSED: &BTreeMap<JobName, String> = &BTreeMap::new();
+        Self {
+            setbacks: NO_SETBACK,
+            pods_refused: NONE_REFUSED,
+            refusal: None,
+            restoring: None,
+        }
+    }
+}
+
+impl<'a> Troubles<'a> {
+    /// What the last write for this place met.
+    fn setback(&self, slot: &Slot) -> Option<&'a Setback> {
+        self.setbacks.get(&slot.name)
+    }
+}
+
 impl<'a> Observed<'a> {
-    /// Takes what was seen. `_proof` says that all three kinds have been listed; `slots` come from [`slots`].
+    /// Takes what was seen. `_proof` says that all three kinds have been listed; the slots come from an
+    /// [`Index`](crate::index::Index), in the order of their nodes.
     pub fn new(
         _proof: Listed,
         subject: &'a Subject,
-        slots: &'a [Slot],
+        slots: &'a [&'a Slot],
         troubles: Troubles<'a>,
         now: Timestamp,
     ) -> Self {
@@ -113,6 +139,8 @@ pub struct Plan {
     pub urgent: bool,
     /// To be sent once the status has been written.
     pub events: Vec<EventDraft>,
+    /// Runs that this status records for the first time.
+    pub finished: Vec<Finished>,
     /// When to plan again though nothing happens.
     pub wake_at: Option<Timestamp>,
     /// Some Jobs have no Pod though they should: their Events may say why.
@@ -129,12 +157,14 @@ pub enum Action {
         /// Must still hold on a fresh read, where one is asked for.
         guard: Guard,
     },
-    /// Delete this Job in the foreground, with its UID as precondition.
+    /// Delete this Job in the foreground, with its UID and the version that was examined as preconditions.
     Delete {
         /// Its name.
         name: JobName,
         /// Its UID: a Job of that name with another one is not the one examined.
         uid: Uid,
+        /// The version that was examined: it may have finished since, or be ours no longer.
+        resource_version: String,
         /// Why.
         why: Why,
         /// Must hold on a fresh read.
@@ -197,6 +227,7 @@ impl Plan {
             status: seen.subject.status().clone(),
             urgent: false,
             events: Vec::new(),
+            finished: Vec::new(),
             wake_at: None,
             look_for_events: false,
         }

@@ -1,11 +1,14 @@
 //! The DaemonJob under the planner: its spec read once, its record decoded once.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use super::{Action, EventDraft};
 use crate::eligibility::Requirements;
 use crate::hash::TemplateHash;
 use crate::names::{MANAGER, RETRY, TEMPLATE_HASH, Uid};
+use crate::observed::{JobView, NodeView};
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::retry::{Request, Retry};
@@ -121,6 +124,32 @@ impl Subject {
     /// The record in that status.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// Whether the store holds the outcome of this Job, which must be of this DaemonJob. While the retry that started
+    /// it is pending there, what is on record is the run before, though it may read the same.
+    pub fn has_recorded(&self, job: &JobView) -> bool {
+        let (Some(node), Some(hash), Some(finish)) = (&job.node_uid, &job.hash, job.finish()) else {
+            return false;
+        };
+        let is_older = job.retry.is_some() && self.retry.pending(node) == job.retry.as_deref();
+        !is_older && self.record.of(node) == Some((hash.as_str(), finish))
+    }
+
+    /// Whether the selectors select this node. A spec that may not run selects none.
+    pub fn selects(&self, node: &NodeView) -> bool {
+        let spec = self.reading.runnable();
+        spec.is_ok_and(|spec| spec.selection.matches(&node.labels))
+    }
+
+    /// The keys of all node labels that a decision about this DaemonJob looks at.
+    pub fn label_keys(&self) -> BTreeSet<&str> {
+        let selected = self.reading.runnable().ok().map(|spec| spec.selection.keys());
+        selected
+            .into_iter()
+            .flatten()
+            .chain(self.requirements.label_keys())
+            .collect()
     }
 
     /// What the retry annotation asks for.

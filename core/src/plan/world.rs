@@ -5,6 +5,7 @@
 //! selector os=linux                or: ignore ingress=true
 //! node n1 os=linux uid=u9 cordoned taint=KEY:EFFECT joined=30
 //! job n1 hash=A running unready@5  or: succeeded@5 failed@5 suspended; deleted@9 owner=older owner=foreign nodeuid=u8
+//! ended n1 hash=A succeeded@5       the same, but it is gone and the store may not know
 //! record n1 hash=A succeeded
 //! retry again n1,n2                the annotation
 //! pending again n1                 the status remembers a retry
@@ -25,9 +26,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{Action, Observed, Plan, Refusal, Setback, Slot, Subject, Troubles, check, plan, slots};
+use super::{Action, Observed, Plan, Refusal, Setback, Slot, Subject, Troubles, check, plan};
 use crate::eligibility::Because;
 use crate::hash::TemplateHash;
+use crate::index::{Index, Key, Told};
 use crate::names::{self, JobName, NodeName, NodeUid, Uid, job_name};
 use crate::observed::{JobView, Listed, NodeLiteSpec, NodeView, Owner, Run, Taint};
 use crate::reason::Reason;
@@ -46,6 +48,7 @@ pub(crate) struct World {
     selectors: Map<String, Value>,
     pub(crate) nodes: BTreeMap<NodeName, Arc<NodeView>>,
     pub(crate) jobs: BTreeMap<JobName, Arc<JobView>>,
+    ended: BTreeMap<JobName, Arc<JobView>>,
     setbacks: BTreeMap<JobName, Setback>,
     pods_refused: BTreeMap<JobName, String>,
     restoring: Option<Setback>,
@@ -90,7 +93,14 @@ impl World {
             "selector" => self.select("selector", rest),
             "ignore" => self.select("ingoreSelector", rest),
             "node" => self.node_line(rest),
-            "job" => self.job_line(rest),
+            "job" => {
+                let job = self.job(rest);
+                self.jobs.insert(job.name.clone(), Arc::new(job));
+            }
+            "ended" => {
+                let job = self.job(rest);
+                self.ended.insert(job.name.clone(), Arc::new(job));
+            }
             "record" => self.record_line(rest),
             "conflict" => self.conflict_line(rest),
             "refused" => self.refusal_line(rest),
@@ -157,11 +167,12 @@ impl World {
         self.nodes.insert(name, Arc::new(node));
     }
 
-    fn job_line(&mut self, rest: &[&str]) {
+    fn job(&self, rest: &[&str]) -> JobView {
         let node = NodeName::new(rest[0]);
         let mut job = JobView {
             name: job_name(NAME, &node),
             uid: Uid::new(format!("{}-job", rest[0])),
+            resource_version: "3".into(),
             owner: Some(Owner {
                 name: NAME.into(),
                 uid: Uid::new(UID),
@@ -205,7 +216,7 @@ impl World {
                 _ => panic!("job: {word}"),
             }
         }
-        self.jobs.insert(job.name.clone(), Arc::new(job));
+        job
     }
 
     fn record_line(&mut self, rest: &[&str]) {
@@ -316,19 +327,31 @@ impl World {
         Subject::new(daemon_job)
     }
 
+    /// The slots, by way of the index that the controller keeps.
     pub(crate) fn slots(&self) -> Vec<Slot> {
-        slots(
-            &self.subject(),
-            &self.nodes,
-            &self.jobs,
-            &self.setbacks,
-            &self.pods_refused,
-        )
+        let (mut index, subject) = (Index::default(), Arc::new(self.subject()));
+        let key = Key::of(&subject);
+        index.take_daemon_job(Told::Applied(subject));
+        let nodes = self.nodes.values().map(|node| NodeView::clone(node));
+        nodes.for_each(|node| drop(index.take_node(Told::Applied(node))));
+        let put = |index: &mut Index, job: &Arc<JobView>| {
+            let job = ("ns".to_owned(), JobView::clone(job));
+            index.take_job(Told::Applied(job), self.now());
+        };
+        for job in self.ended.values() {
+            put(&mut index, job);
+            index.forget_job(&key, &job.name, &job.uid);
+        }
+        self.jobs.values().for_each(|job| put(&mut index, job));
+        index.slots(&key).into_iter().cloned().collect()
     }
 
     pub(crate) fn plan(&self) -> Plan {
         let (subject, slots) = (self.subject(), self.slots());
+        let slots: Vec<&Slot> = slots.iter().collect();
         let troubles = Troubles {
+            setbacks: &self.setbacks,
+            pods_refused: &self.pods_refused,
             refusal: self.refusal.as_ref(),
             restoring: self.restoring.as_ref(),
         };

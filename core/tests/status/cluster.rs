@@ -6,11 +6,12 @@ use std::sync::{Arc, LazyLock};
 
 use daemonjob_core::crd;
 use daemonjob_core::hash::TemplateHash;
+use daemonjob_core::index::{Index, Key, Told};
 use daemonjob_core::names::{self, JobName, NodeName, job_name};
-use daemonjob_core::observed::{JobLite, JobView, Listing, NodeLite, NodeView};
+use daemonjob_core::observed::{JobLite, JobView, NodeLite, NodeView};
 use daemonjob_core::plan::{
-    Action, Answer, Observed, Outcome, Plan, Refusal, Setback, Slot, Subject, Troubles, absorb, build_job, check,
-    classify_create, plan, slots, status_patch, taken,
+    Action, Answer, Observed, Outcome, Refusal, Setback, Slot, Subject, Troubles, absorb, build_job, check,
+    classify_create, plan, status_patch, taken,
 };
 use daemonjob_core::reason::Reason;
 use daemonjob_core::types::DaemonJob;
@@ -203,9 +204,19 @@ impl Cluster {
     /// One round of the controller: plan, write the status, carry the actions out.
     pub(crate) fn round(&mut self) {
         self.pass(1);
-        let subject = self.subject();
-        let slots = self.slots(&subject);
-        let plan = self.plan(&subject, &slots);
+        let subject = Arc::new(self.subject());
+        let mut index = self.index(&subject);
+        let listed = index.listed().unwrap();
+        let slots = index.slots(&Key::of(&subject));
+        let troubles = Troubles {
+            setbacks: &self.setbacks,
+            pods_refused: &self.pods_refused,
+            refusal: self.refusal.as_ref(),
+            restoring: self.restoring.as_ref(),
+        };
+        let seen = Observed::new(listed, &subject, &slots, troubles, self.now);
+        let plan = plan(&seen);
+        assert_eq!(check(&seen, &plan), []);
         if let Some(patch) = status_patch(subject.status(), &plan.status) {
             merge(&mut self.daemon_job["status"], &patch);
         }
@@ -215,49 +226,30 @@ impl Cluster {
         }
     }
 
-    /// The planner's view, as the shell makes it from what the watches show.
-    fn plan(&self, subject: &Subject, slots: &[Slot]) -> Plan {
-        let listed = Listing {
-            daemon_jobs: true,
-            jobs: true,
-            nodes: true,
-        };
-        let troubles = Troubles {
-            refusal: self.refusal.as_ref(),
-            restoring: self.restoring.as_ref(),
-        };
-        let seen = Observed::new(listed.complete().unwrap(), subject, slots, troubles, self.now);
-        let plan = plan(&seen);
-        assert_eq!(check(&seen, &plan), []);
-        plan
-    }
-
     fn subject(&self) -> Subject {
         Subject::new(serde_json::from_value::<DaemonJob>(self.daemon_job.clone()).unwrap())
     }
 
-    fn slots(&self, subject: &Subject) -> Vec<Slot> {
-        let nodes = self
-            .nodes
-            .iter()
-            .map(|(name, node)| (name.clone(), Arc::new(node_view(node))));
-        let jobs = self
-            .jobs
-            .iter()
-            .map(|(name, job)| (name.clone(), Arc::new(job_view(job))));
-        slots(
-            subject,
-            &nodes.collect(),
-            &jobs.collect(),
-            &self.setbacks,
-            &self.pods_refused,
-        )
+    /// The planner's view, as the process makes it from what the watches show.
+    fn index(&self, subject: &Arc<Subject>) -> Index {
+        let mut index = Index::default();
+        index.take_daemon_job(Told::Listed(Arc::clone(subject)));
+        index.take_daemon_job(Told::ListEnds);
+        for node in self.nodes.values().map(node_view) {
+            index.take_node(Told::Listed(node));
+        }
+        index.take_node(Told::ListEnds);
+        for job in self.jobs.values().map(job_view) {
+            index.take_job(Told::Listed((NAMESPACE.to_owned(), job)), self.now);
+        }
+        index.take_job(Told::ListEnds, self.now);
+        index
     }
 
-    fn carry_out(&mut self, action: Action, subject: &Subject, slots: &[Slot]) {
+    fn carry_out(&mut self, action: Action, subject: &Subject, slots: &[&Slot]) {
         match action {
             Action::Create { slot, .. } => {
-                let slot = &slots[slot];
+                let slot = slots[slot];
                 let outcome = self.create(&slot.name, build_job(subject, slot).unwrap());
                 let before = self.setbacks.remove(&slot.name);
                 let (setback, refusal) = absorb(before.as_ref(), self.refusal.as_ref(), &outcome, self.now, JITTER);

@@ -25,9 +25,9 @@ const READ_AND_SENT: i64 = 10_500;
 
 /// What a watch says of one object.
 #[derive(Clone, Debug)]
-pub(super) enum Event<T, G = T> {
+pub(super) enum Event<T> {
     Applied(T),
-    Gone(G),
+    Gone(T),
 }
 
 /// One version of the DaemonJob.
@@ -65,20 +65,15 @@ impl Version {
 /// A Job as it is stored.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
-    pub(super) version: u64,
     pub(super) view: Arc<JobView>,
 }
 
-impl Event<Job> {
-    /// The version that it tells of.
-    pub(super) fn number(&self) -> u64 {
-        match self {
-            Self::Applied(job) | Self::Gone(job) => job.version,
-        }
-    }
-}
-
 impl Job {
+    fn at(version: u64, mut view: JobView) -> Self {
+        view.resource_version = version.to_string();
+        Self { view: Arc::new(view) }
+    }
+
     fn is_watched(&self) -> bool {
         self.view.label.as_deref() == Some(NAME)
     }
@@ -99,8 +94,7 @@ pub(super) struct Cluster {
     pub(super) daemon_job: Option<Rc<Version>>,
     pub(super) nodes: BTreeMap<NodeName, Arc<NodeView>>,
     pub(super) jobs: BTreeMap<JobName, Job>,
-    /// One that is gone has the number of its end.
-    pub(super) daemon_job_log: Vec<Event<Rc<Version>, u64>>,
+    pub(super) daemon_job_log: Vec<Event<Rc<Version>>>,
     pub(super) job_log: Vec<Event<Job>>,
     pub(super) node_log: Vec<Event<Arc<NodeView>>>,
     /// What is no longer true, and until when it was.
@@ -237,9 +231,9 @@ impl Cluster {
         match propagation {
             Propagation::Background => {
                 let Some(gone) = self.daemon_job.take() else { return };
-                let number = self.next();
-                self.past_daemon_jobs.push((self.clock, gone));
-                self.daemon_job_log.push(Event::Gone(number));
+                self.next();
+                self.past_daemon_jobs.push((self.clock, Rc::clone(&gone)));
+                self.daemon_job_log.push(Event::Gone(gone));
             }
             Propagation::Foreground => self.update_daemon_job(|daemon_job| daemon_job.deleting = true),
         }
@@ -306,12 +300,8 @@ impl Cluster {
         let mut lite: JobLite = serde_json::from_value(job.clone()).unwrap();
         lite.metadata.uid = Some(format!("job-{version}"));
         lite.metadata.creation_timestamp = Some(k8s_time(self.second()));
-        let job_view = JobView::from(lite);
-        self.ledger.started(&job_view, &job);
-        let stored = Job {
-            version,
-            view: Arc::new(job_view),
-        };
+        let stored = Job::at(version, lite.into());
+        self.ledger.started(&stored.view, &job);
         self.put_job(stored.clone());
         Ok(stored)
     }
@@ -338,10 +328,18 @@ impl Cluster {
         )
     }
 
-    /// In the foreground, with the UID as precondition.
-    pub(super) fn delete_job(&mut self, name: &JobName, uid: &Uid) -> Result<Job, Answer> {
-        let job = self.jobs.get(name).ok_or_else(not_found)?;
-        if job.view.uid != *uid {
+    /// Whether this very version of a Job is there.
+    pub(super) fn has_job(&self, name: &JobName, uid: &Uid, version: &str) -> bool {
+        let is_it = |job: &Job| job.view.uid == *uid && job.view.resource_version == version;
+        self.jobs.get(name).is_some_and(is_it)
+    }
+
+    /// In the foreground, with UID and version as preconditions.
+    pub(super) fn delete_job(&mut self, name: &JobName, uid: &Uid, version: &str) -> Result<Job, Answer> {
+        if !self.jobs.contains_key(name) {
+            return Err(not_found());
+        }
+        if !self.has_job(name, uid, version) {
             return Err(answer(409, "Conflict"));
         }
         self.tell_to_go(name);
@@ -369,25 +367,22 @@ impl Cluster {
             self.job_log.push(Event::Applied(job));
         } else if let Some(old) = old.filter(Job::is_watched) {
             // A watch of a label tells of an object that lost the label as of one that is gone.
-            self.job_log.push(Event::Gone(Job {
-                version: job.version,
-                ..old
-            }));
+            let mut old = JobView::clone(&old.view);
+            old.resource_version.clone_from(&job.view.resource_version);
+            self.job_log.push(Event::Gone(Job { view: Arc::new(old) }));
         }
     }
 
     pub(super) fn change_job(&mut self, name: &JobName, change: impl FnOnce(&mut JobView)) {
-        let Some(mut job) = self.jobs.get(name).cloned() else {
-            return;
-        };
-        let view = Arc::make_mut(&mut job.view);
-        change(view);
-        self.ledger.changed(view);
-        if self.jobs.get(name).is_some_and(|old| old.view == job.view) {
+        let Some(old) = self.jobs.get(name) else { return };
+        let mut view = JobView::clone(&old.view);
+        change(&mut view);
+        self.ledger.changed(&view);
+        if *old.view == view {
             return;
         }
-        job.version = self.next();
-        self.put_job(job);
+        let version = self.next();
+        self.put_job(Job::at(version, view));
     }
 
     pub(super) fn tell_to_go(&mut self, name: &JobName) {
@@ -397,8 +392,8 @@ impl Cluster {
 
     /// The Job is gone, and its Pods with it.
     pub(super) fn drop_job(&mut self, name: &JobName) {
-        let Some(mut gone) = self.jobs.remove(name) else { return };
-        gone.version = self.next();
+        let Some(gone) = self.jobs.remove(name) else { return };
+        let gone = Job::at(self.next(), JobView::clone(&gone.view));
         self.ledger.gone(&gone.view);
         if gone.is_watched() {
             self.job_log.push(Event::Gone(gone));
@@ -417,10 +412,7 @@ impl Cluster {
         lite.metadata.uid = Some(format!("foreign-{version}"));
         lite.metadata.labels =
             is_labelled.then(|| BTreeMap::from([(names::DAEMONJOB_LABEL.to_owned(), NAME.to_owned())]));
-        self.put_job(Job {
-            version,
-            view: Arc::new(lite.into()),
-        });
+        self.put_job(Job::at(version, lite.into()));
     }
 
     // What happens to nodes.

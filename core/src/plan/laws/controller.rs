@@ -1,7 +1,7 @@
-//! The process as a value: its view of the cluster, what it remembers between two plans, and the writes on their way.
+//! The process as a value: the index that it keeps, what it remembers between two plans, and the writes on their way.
 //!
-//! It follows `src/controller/{observe,reconcile,schedule,execute}.rs` step by step, with each request cut into its
-//! parts, so that anything can happen between a read and the write that it guards.
+//! It follows `src/controller/{reconcile,schedule,execute}.rs` step by step, with each request cut into its parts,
+//! so that anything can happen between a read and the write that it guards.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -10,15 +10,17 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::super::world::{NAME, at};
 use super::super::{
-    Action, Answer, Fresh, Guard, Observed, Outcome, Plan, Refusal, Setback, Slot, Subject, Troubles, absorb,
-    build_job, check, classify_create, classify_delete, permits, plan, slots, status_patch, taken,
+    Action, Answer, Fresh, Guard, Observed, Outcome, Plan, Refusal, Setback, Slot, Subject, Troubles, Why, absorb,
+    build_job, check, classify_create, classify_delete, permits, plan, status_patch, taken,
 };
 use super::cluster::{Cluster, Event, Job, Version};
 use super::justice::justify;
 use super::ledger::Law;
-use crate::names::{JobName, NodeName, Uid, node_token};
-use crate::observed::{Listing, NodeView, Ownership};
+use crate::index::{Changes, Index, Key, Told};
+use crate::names::{JobName, NodeUid, node_token};
+use crate::observed::{JobView, NodeView, Ownership};
 use crate::reason::Reason;
 
 /// A fresh read serves the deletes of so many milliseconds.
@@ -63,14 +65,18 @@ pub(super) struct Planned {
 struct Work {
     subject: Arc<Subject>,
     action: Action,
+    /// The place that it is about; none for a write to the DaemonJob itself.
     slot: Option<Slot>,
+    /// A create needs a read that is not older: it was planned when what was seen was suspect.
+    suspect_since: Option<i64>,
+    /// A read that is not older proves the owner of a Job gone that was seen before.
+    planned: i64,
 }
 
 impl Work {
     fn job(&self) -> Option<&JobName> {
         match &self.action {
-            Action::Create { .. } => self.slot.as_ref().map(|slot| &slot.name),
-            Action::Delete { name, .. } => Some(name),
+            Action::Create { .. } | Action::Delete { .. } => self.slot.as_ref().map(|slot| &slot.name),
             Action::RestoreHash { .. } => None,
         }
     }
@@ -142,12 +148,12 @@ impl Memory {
         self.not_before = self.not_before.max(now + PAUSE);
     }
 
-    fn enqueue(&mut self, subject: &Arc<Subject>, slots: &[Slot], plan: &Plan) {
+    fn enqueue(&mut self, subject: &Arc<Subject>, slots: &[Slot], plan: &Plan, now: i64) {
         self.queue.clear();
         for action in &plan.actions {
             let slot = match action {
                 Action::Create { slot, .. } => Some(slots[*slot].clone()),
-                Action::Delete { .. } => None,
+                Action::Delete { name, .. } => slots.iter().find(|slot| slot.name == *name).cloned(),
                 Action::RestoreHash { .. } if self.patching => continue,
                 Action::RestoreHash { .. } => None,
             };
@@ -155,6 +161,8 @@ impl Memory {
                 subject: Arc::clone(subject),
                 action: action.clone(),
                 slot,
+                suspect_since: self.suspect_since,
+                planned: now,
             };
             if work.job().is_none_or(|name| !self.in_flight.contains(name)) {
                 self.queue.push_back(work);
@@ -214,30 +222,11 @@ impl Memory {
     }
 }
 
-/// `Changes` of the process.
-#[derive(Default)]
-struct Changes {
-    dirty: bool,
-    suspect: bool,
-    gone: bool,
-}
-
-/// The last versions that the watches told of. An answer that is older brings back nothing: what it is about
-/// may have gone meanwhile, and no event would ever tell so again.
-#[derive(Default)]
-struct Told {
-    daemon_jobs: u64,
-    jobs: u64,
-}
-
 #[derive(Default)]
 pub(super) struct Controller {
-    listing: Listing,
+    index: Index,
+    is_listed: [bool; 3],
     cursors: [usize; 3],
-    told: Told,
-    nodes: BTreeMap<NodeName, Arc<NodeView>>,
-    jobs: BTreeMap<JobName, Job>,
-    daemon_job: Option<(u64, Rc<Version>)>,
     memory: Option<Memory>,
     /// Guarded, and about to be sent.
     sending: VecDeque<Done>,
@@ -248,190 +237,102 @@ pub(super) struct Controller {
     pub(super) is_blind: bool,
 }
 
+/// Where the only DaemonJob stands.
+fn key() -> Key {
+    Key {
+        namespace: "ns".to_owned(),
+        name: NAME.to_owned(),
+    }
+}
+
+fn placed(job: &Job) -> (String, JobView) {
+    ("ns".to_owned(), JobView::clone(&job.view))
+}
+
+/// An event of the log, as the index takes it.
+fn told<T, U>(event: &Event<T>, object: impl Fn(&T) -> U) -> Told<U> {
+    match event {
+        Event::Applied(applied) => Told::Applied(object(applied)),
+        Event::Gone(gone) => Told::Gone(object(gone)),
+    }
+}
+
 impl Controller {
     // What it sees.
 
     /// Takes in so many watch events of one kind; before its first list, lists it.
     pub(super) fn deliver(&mut self, kind: Kind, events: usize, cluster: &Cluster) {
-        if !self.is_listed(kind) {
+        if !self.is_listed[kind as usize] {
             return self.list(kind, 0, cluster);
         }
         let from = self.cursors[kind as usize];
         for position in from..from.saturating_add(events) {
-            let mut changes = Changes::default();
-            let is_there = match kind {
-                Kind::DaemonJobs => self.take_daemon_job(cluster.daemon_job_log.get(position), &mut changes),
-                Kind::Jobs => self.take_job(cluster.job_log.get(position), &mut changes),
-                Kind::Nodes => self.take_node(cluster.node_log.get(position), &mut changes),
-            };
-            if !is_there {
+            let Some(changes) = self.take(kind, position, cluster) else {
                 return;
-            }
+            };
             self.cursors[kind as usize] = position + 1;
             self.mark(&changes, cluster.clock);
         }
     }
 
-    fn is_listed(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::DaemonJobs => self.listing.daemon_jobs,
-            Kind::Jobs => self.listing.jobs,
-            Kind::Nodes => self.listing.nodes,
-        }
-    }
-
-    fn take_daemon_job(&mut self, event: Option<&Event<Rc<Version>, u64>>, changes: &mut Changes) -> bool {
-        match event {
-            Some(Event::Applied(version)) => {
-                self.told.daemon_jobs = version.number;
-                self.upsert_daemon_job(version, changes);
+    fn take(&mut self, kind: Kind, position: usize, cluster: &Cluster) -> Option<Changes> {
+        let index = &mut self.index;
+        Some(match kind {
+            Kind::DaemonJobs => {
+                let event = cluster.daemon_job_log.get(position)?;
+                index.take_daemon_job(told(event, |version| version.subject()))
             }
-            Some(Event::Gone(number)) => {
-                self.told.daemon_jobs = *number;
-                self.daemon_job = None;
-                changes.gone = true;
-            }
-            None => return false,
-        }
-        true
-    }
-
-    fn upsert_daemon_job(&mut self, version: &Rc<Version>, changes: &mut Changes) {
-        if self.daemon_job.as_ref().is_none_or(|(held, _)| *held < version.number) {
-            self.daemon_job = Some((version.number, Rc::clone(version)));
-            changes.dirty = true;
-        }
-    }
-
-    fn take_job(&mut self, event: Option<&Event<Job>>, changes: &mut Changes) -> bool {
-        match event {
-            Some(Event::Applied(job)) => {
-                self.told.jobs = job.version;
-                self.upsert_job(job, changes);
-            }
-            Some(Event::Gone(job)) => {
-                self.told.jobs = job.version;
-                self.forget_job(&job.view.name, Some(&job.view.uid), changes);
-            }
-            None => return false,
-        }
-        true
-    }
-
-    fn upsert_job(&mut self, job: &Job, changes: &mut Changes) {
-        if job.view.label.as_deref() != Some(super::super::world::NAME) {
-            return;
-        }
-        let held = self.jobs.get(&job.view.name);
-        if held.is_some_and(|held| held.view.uid == job.view.uid && held.version > job.version) {
-            return;
-        }
-        changes.dirty |= held.is_none_or(|held| held.view != job.view);
-        self.jobs.insert(job.view.name.clone(), job.clone());
-    }
-
-    fn forget_job(&mut self, name: &JobName, uid: Option<&Uid>, changes: &mut Changes) {
-        let is_it = |job: &Job| uid.is_none_or(|uid| job.view.uid == *uid);
-        if self.jobs.get(name).is_some_and(is_it) {
-            self.jobs.remove(name);
-            changes.dirty = true;
-            changes.suspect = true;
-        }
-    }
-
-    fn take_node(&mut self, event: Option<&Event<Arc<NodeView>>>, changes: &mut Changes) -> bool {
-        match event {
-            Some(Event::Applied(node)) => self.upsert_node(node, changes),
-            Some(Event::Gone(node)) => {
-                if self.nodes.get(&node.name).is_some_and(|held| held.uid == node.uid) {
-                    self.nodes.remove(&node.name);
-                    changes.dirty = true;
-                }
-            }
-            None => return false,
-        }
-        true
-    }
-
-    fn upsert_node(&mut self, node: &Arc<NodeView>, changes: &mut Changes) {
-        if self.nodes.get(&node.name) != Some(node) {
-            self.nodes.insert(node.name.clone(), Arc::clone(node));
-            changes.dirty = true;
-        }
+            Kind::Jobs => index.take_job(told(cluster.job_log.get(position)?, placed), cluster.now()),
+            Kind::Nodes => index.take_node(told(cluster.node_log.get(position)?, |node| NodeView::clone(node))),
+        })
     }
 
     /// Lists a kind anew, as it was so many events ago, but never further back than what was seen.
     pub(super) fn list(&mut self, kind: Kind, lag: usize, cluster: &Cluster) {
-        let mut changes = Changes {
-            dirty: true,
-            suspect: kind != Kind::Nodes,
-            gone: false,
-        };
-        let position = |length: usize, seen: usize| length.saturating_sub(lag).max(seen);
         let seen = self.cursors[kind as usize];
-        let cursor = match kind {
+        let position = |length: usize| length.saturating_sub(lag).max(seen);
+        let (index, now) = (&mut self.index, cluster.now());
+        let mut changes = Vec::new();
+        let position = match kind {
             Kind::DaemonJobs => {
-                let position = position(cluster.daemon_job_log.len(), seen);
-                self.list_daemon_jobs(&cluster.daemon_job_log[..position], &mut changes);
+                let position = position(cluster.daemon_job_log.len());
+                let there = replay(&cluster.daemon_job_log[..position], |_| ());
+                let listed = there.into_values().map(|version| version.subject());
+                changes.extend(as_list(listed).map(|told| index.take_daemon_job(told)));
                 position
             }
             Kind::Jobs => {
-                let position = position(cluster.job_log.len(), seen);
-                self.list_jobs(&cluster.job_log[..position], &mut changes);
+                let position = position(cluster.job_log.len());
+                let there = replay(&cluster.job_log[..position], |job| job.view.name.clone());
+                changes.extend(as_list(there.values().map(placed)).map(|told| index.take_job(told, now)));
                 position
             }
             Kind::Nodes => {
-                let position = position(cluster.node_log.len(), seen);
-                let listed = replay(&cluster.node_log[..position], |node| node.name.clone());
-                self.nodes = listed;
-                self.listing.nodes = true;
+                let position = position(cluster.node_log.len());
+                let there = replay(&cluster.node_log[..position], |node| node.name.clone());
+                let listed = there.values().map(|node| NodeView::clone(node));
+                changes.extend(as_list(listed).map(|told| index.take_node(told)));
+                let live: BTreeSet<NodeUid> = cluster.nodes.values().map(|node| node.uid.clone()).collect();
+                changes.push(index.confirm_missing(&live));
                 position
             }
         };
-        self.cursors[kind as usize] = cursor;
-        self.mark(&changes, cluster.clock);
-    }
-
-    fn list_daemon_jobs(&mut self, log: &[Event<Rc<Version>, u64>], changes: &mut Changes) {
-        self.told.daemon_jobs = 0;
-        match log.last() {
-            Some(Event::Applied(version)) => {
-                self.told.daemon_jobs = version.number;
-                self.daemon_job = Some((version.number, Rc::clone(version)));
-            }
-            gone @ (Some(Event::Gone(_)) | None) => {
-                if let Some(Event::Gone(number)) = gone {
-                    self.told.daemon_jobs = *number;
-                }
-                self.daemon_job = None;
-                changes.gone = true;
-            }
-        }
-        self.listing.daemon_jobs = true;
-    }
-
-    fn list_jobs(&mut self, log: &[Event<Job>], changes: &mut Changes) {
-        let listed = replay(log, |job| job.view.name.clone());
-        for held in self.jobs.values_mut() {
-            held.version = 0;
-        }
-        self.told.jobs = log.iter().map(Event::number).max().unwrap_or_default();
-        listed.values().for_each(|job| self.upsert_job(job, changes));
-        self.jobs.retain(|name, _| listed.contains_key(name));
-        self.listing.jobs = true;
+        self.cursors[kind as usize] = position;
+        self.is_listed[kind as usize] = true;
+        changes.iter().for_each(|changes| self.mark(changes, cluster.clock));
     }
 
     fn mark(&mut self, changes: &Changes, now: i64) {
-        if changes.gone {
+        if changes.gone.contains(&key()) {
             self.memory = None;
         }
-        if self.daemon_job.is_none() {
+        if self.index.subject(&key()).is_none() {
             return;
         }
-        if changes.suspect {
+        if changes.suspect.contains(&key()) {
             self.memory.get_or_insert_with(|| Memory::new(now)).suspect_since = Some(now);
         }
-        if changes.dirty {
+        if changes.dirty.contains(&key()) {
             self.memory.get_or_insert_with(|| Memory::new(now)).dirty = true;
         }
     }
@@ -441,11 +342,11 @@ impl Controller {
     /// When to plan next, in milliseconds.
     pub(super) fn due(&self) -> Option<i64> {
         let memory = self.memory.as_ref()?;
-        self.listing.complete()?;
+        self.index.listed()?;
         if memory.dirty {
             return Some(memory.not_before);
         }
-        let wake = memory.wake_at?.as_millisecond() - super::super::world::at(0).as_millisecond();
+        let wake = memory.wake_at?.as_millisecond() - at(0).as_millisecond();
         Some(wake.max(memory.not_before))
     }
 
@@ -456,19 +357,15 @@ impl Controller {
     }
 
     /// The plan of what is seen now, whether it is due or not, and the status patch that it asks for.
-    pub(super) fn look(&self, cluster: &Cluster) -> Option<(Planned, Option<Value>)> {
-        let proof = self.listing.complete()?;
-        let (_, version) = self.daemon_job.as_ref()?;
+    pub(super) fn look(&mut self, cluster: &Cluster) -> Option<(Planned, Option<Value>)> {
+        let proof = self.index.listed()?;
+        let subject = Arc::clone(self.index.subject(&key())?);
         let memory = self.memory.as_ref()?;
-        let (subject, now) = (version.subject(), cluster.now());
-        let slots = slots(
-            &subject,
-            &self.nodes,
-            &jobs_of(&self.jobs),
-            &memory.setbacks,
-            &memory.pods_refused,
-        );
+        let now = cluster.now();
+        let slots = self.index.slots(&key());
         let troubles = Troubles {
+            setbacks: &memory.setbacks,
+            pods_refused: &memory.pods_refused,
             refusal: memory.refusal.as_ref(),
             restoring: memory.restoring.as_ref(),
         };
@@ -477,17 +374,14 @@ impl Controller {
         let violations = check(&seen, &plan);
         assert!(violations.is_empty(), "{violations:?}");
         let patch = status_patch(subject.status(), &plan.status);
-        let refusal = memory.refusal.clone();
-        Some((
-            Planned {
-                subject,
-                slots,
-                refusal,
-                now,
-                plan,
-            },
-            patch,
-        ))
+        let planned = Planned {
+            slots: slots.into_iter().cloned().collect(),
+            refusal: memory.refusal.clone(),
+            subject,
+            now,
+            plan,
+        };
+        Some((planned, patch))
     }
 
     /// Plans, if it is time to.
@@ -500,7 +394,7 @@ impl Controller {
         let memory = self.memory.as_mut()?;
         memory.dirty = false;
         memory.wake_at = planned.plan.wake_at;
-        memory.enqueue(&planned.subject, &planned.slots, &planned.plan);
+        memory.enqueue(&planned.subject, &planned.slots, &planned.plan, cluster.clock);
         if planned.plan.look_for_events {
             let is_due = memory.look_not_before <= cluster.clock;
             if is_due {
@@ -537,14 +431,15 @@ impl Controller {
 
     /// The hourly look for nodes that are gone, by a complete list of its own.
     fn count_nodes(&mut self, cluster: &Cluster) {
-        let Some((_, version)) = &self.daemon_job else { return };
+        let Some(subject) = self.index.subject(&key()) else {
+            return;
+        };
         if self.census_not_before > cluster.clock {
             return;
         }
         self.census_not_before = cluster.clock + CENSUS_PAUSE;
-        let known = self.nodes.values().map(|node| node_token(&node.uid)).collect();
+        let known = self.index.nodes().values().map(|node| node_token(&node.uid)).collect();
         let live: BTreeSet<String> = cluster.nodes.values().map(|node| node_token(&node.uid)).collect();
-        let subject = version.subject();
         let strangers = subject.record().strangers(&known);
         self.gone = strangers.filter(|token| !live.contains(*token)).cloned().collect();
         if let Some(memory) = &mut self.memory {
@@ -564,9 +459,17 @@ impl Controller {
             Some(name) => drop(memory.in_flight.insert(name.clone())),
             None => memory.patching = true,
         }
-        let since = memory.suspect_since;
+        let since = work.suspect_since.max(memory.suspect_since);
         let (guard, not_before) = match (&work.action, since) {
             (Action::Create { guard, .. }, Some(since)) => (guard.clone(), since),
+            (
+                Action::Delete {
+                    guard,
+                    why: Why::OwnerGone,
+                    ..
+                },
+                _,
+            ) => (guard.clone(), work.planned),
             (Action::Delete { guard, .. }, _) => (guard.clone(), cluster.clock - FRESH_FOR),
             (Action::Create { .. }, None) | (Action::RestoreHash { .. }, _) => {
                 self.sending.push_back(Done::new(work));
@@ -581,7 +484,7 @@ impl Controller {
         let (at, read) = known.unwrap_or_else(|| (cluster.clock, cluster.daemon_job.clone()));
         memory.read = Some((at, read.clone()));
         let mut done = Done::new(work);
-        done.verified = since;
+        done.verified = since.filter(|since| at >= *since);
         let holds = self.is_blind || holds(&guard, read.as_ref(), cluster);
         done.daemon_job = read;
         if holds {
@@ -593,10 +496,7 @@ impl Controller {
 
     fn take_read(&mut self, read: Option<&Rc<Version>>, verified: Option<i64>, cluster: &Cluster) {
         let Some(version) = read else { return };
-        let mut changes = Changes::default();
-        if version.number > self.told.daemon_jobs {
-            self.upsert_daemon_job(version, &mut changes);
-        }
+        let changes = self.index.renew_daemon_job(&version.subject());
         if let Some(memory) = &mut self.memory {
             memory.suspect_since = memory.suspect_since.filter(|since| Some(*since) > verified);
         }
@@ -633,15 +533,15 @@ impl Controller {
     }
 
     fn done(&mut self, done: Done, cluster: &Cluster) {
-        let mut changes = Changes::default();
         self.take_read(done.daemon_job.as_ref(), done.verified, cluster);
-        if let Some(job) = done.job.as_ref().filter(|job| job.version > self.told.jobs) {
-            self.upsert_job(job, &mut changes);
-        }
         if let (true, Action::Delete { name, uid, .. }) = (done.lost, &done.work.action) {
-            self.forget_job(name, Some(uid), &mut changes);
+            let changes = self.index.forget_job(&key(), name, uid);
+            self.mark(&changes, cluster.clock);
         }
-        self.mark(&changes, cluster.clock);
+        if let Some(job) = &done.job {
+            let changes = self.index.renew_job(placed(job), cluster.now());
+            self.mark(&changes, cluster.clock);
+        }
         if let Some(memory) = &mut self.memory {
             memory.absorb(&done.work, &done.outcome, cluster);
         }
@@ -695,10 +595,12 @@ impl Done {
     }
 }
 
-fn jobs_of(held: &BTreeMap<JobName, Job>) -> BTreeMap<JobName, Arc<crate::observed::JobView>> {
-    held.iter()
-        .map(|(name, job)| (name.clone(), Arc::clone(&job.view)))
-        .collect()
+/// A list of these objects, as the index takes it.
+fn as_list<T>(listed: impl Iterator<Item = T>) -> impl Iterator<Item = Told<T>> {
+    let begin = std::iter::once(Told::ListBegins);
+    begin
+        .chain(listed.map(Told::Listed))
+        .chain(std::iter::once(Told::ListEnds))
 }
 
 /// What was there after these events.
@@ -728,21 +630,7 @@ fn holds(guard: &Guard, read: Option<&Rc<Version>>, cluster: &Cluster) -> bool {
 fn transmit(done: &mut Done, cluster: &mut Cluster) {
     match &done.work.action {
         Action::Create { .. } => create(done, cluster),
-        Action::Delete {
-            name, uid, why, guard, ..
-        } => {
-            justify(name, uid, *why, &guard.uid, cluster);
-            match cluster.delete_job(name, uid) {
-                Ok(job) => {
-                    done.job = Some(job);
-                    done.outcome = Outcome::Done;
-                }
-                Err(answer) => {
-                    done.lost = matches!(answer.code, 404 | 409);
-                    done.outcome = classify_delete(&answer);
-                }
-            }
-        }
+        Action::Delete { .. } => delete(done, cluster),
         Action::RestoreHash {
             hash, resource_version, ..
         } => match cluster.restore_hash(resource_version, hash) {
@@ -781,5 +669,35 @@ fn create(done: &mut Done, cluster: &mut Cluster) {
             done.job = Some(job);
         }
         Err(answer) => done.outcome = classify_create(&answer),
+    }
+}
+
+fn delete(done: &mut Done, cluster: &mut Cluster) {
+    let Action::Delete {
+        name,
+        uid,
+        resource_version,
+        why,
+        guard,
+        ..
+    } = &done.work.action
+    else {
+        return;
+    };
+    let seen = done.work.slot.as_ref().and_then(|slot| slot.job.as_deref());
+    if let Some(seen) = seen.filter(|_| cluster.has_job(name, uid, resource_version)) {
+        justify(seen, *why, &guard.uid, cluster);
+    }
+    match cluster.delete_job(name, uid, resource_version) {
+        Ok(job) => {
+            done.job = Some(job);
+            done.outcome = Outcome::Done;
+        }
+        Err(answer) => {
+            let is_it = |job: &Job| job.view.uid == *uid && job.view.label.as_deref() == Some(NAME);
+            done.job = cluster.jobs.get(name).cloned();
+            done.lost = !done.job.as_ref().is_some_and(is_it);
+            done.outcome = classify_delete(&answer);
+        }
     }
 }

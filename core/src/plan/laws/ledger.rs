@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::super::Subject;
-use super::super::decide::{finish, is_result};
 use crate::names::{NodeName, NodeUid, Uid};
 use crate::observed::JobView;
 use crate::record::Finish;
@@ -49,7 +48,7 @@ struct Run {
     finish: Option<Finish>,
     /// The store has held its outcome.
     recorded: bool,
-    /// Before that, somebody took away what its outcome could be learned from.
+    /// Before that, a user took away what its outcome could be learned from.
     meddled: bool,
 }
 
@@ -95,7 +94,7 @@ impl Ledger {
         }
         let last = |other: &&Run| other.daemon_job == run.daemon_job && other.node == run.node;
         if let Some(last) = self.runs.iter().rev().find(last) {
-            let is_known = last.finish.is_some() && (last.recorded || !last.meddled);
+            let is_known = last.finish.is_some() && !last.meddled;
             let is_asked = run.retry.is_some() && run.retry != last.retry;
             if last.hash == run.hash && is_known && !is_asked {
                 let detail = format!("{last:?} is run again as {run:?}");
@@ -107,14 +106,14 @@ impl Ledger {
 
     /// A Job has changed.
     pub(super) fn changed(&mut self, view: &JobView) {
-        let (outcome, counts) = (finish(view), is_result(view));
+        let (outcome, counts) = (view.finish(), view.is_result());
         if let Some(run) = self.run(&view.uid) {
             run.has_pods &= outcome.is_none();
             run.finish = outcome.filter(|_| counts);
         }
     }
 
-    /// A user took away the Job, or what makes it ours.
+    /// A user took away the Job, or what makes it ours, perhaps before its outcome was seen.
     pub(super) fn meddled(&mut self, job: &Uid) {
         if let Some(run) = self.run(job) {
             run.meddled |= !run.recorded;

@@ -20,13 +20,15 @@ mod single;
 mod steps;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+use rstest::rstest;
 
 use self::cluster::Cluster;
-use self::controller::{Kind, Planned};
+use self::controller::{Fate, Kind, Planned};
 use self::judges::{bounded, no_judge, no_replacement, partition};
 use self::ledger::{Breach, Law};
-use self::steps::{Mix, Start, Step, WILD, Walk, walks};
+use self::steps::{Act, Edit, Fall, Mix, Sight, Start, Step, WILD, Walk, walks};
 
 /// So many cases of a law, the same in every test run; more, and new ones each time, by proptest's own variable.
 fn cases(at_least: u32) -> Config {
@@ -52,6 +54,89 @@ fn walk(start: Start, steps: &[Step], judge: fn(&Planned, &mut Cluster)) -> Walk
 
 const NONE: Vec<&Breach> = Vec::new();
 
+/// So many walks must be enough to find what a missing guard lets happen.
+const BLIND_WALKS: usize = 5_000;
+
+/// Walks of controllers that send whatever their guards say delete what must stay.
+#[test]
+fn m04_m05_without_fresh_reads_before_deletes_the_laws_are_broken() {
+    let mut runner = TestRunner::deterministic();
+    let is_noticed = (0..BLIND_WALKS).any(|_| {
+        let (start, steps) = walks(WILD).new_tree(&mut runner).unwrap().current();
+        let mut walk = Walk::new(start, no_judge);
+        walk.is_blind = true;
+        steps.iter().for_each(|step| walk.take(*step));
+        !walk.breaches(&[Law::Justified]).is_empty()
+    });
+    assert!(is_noticed);
+}
+
+/// A second leader that saw the DaemonJob before its work was recorded, and its Jobs when they were gone.
+#[rstest]
+#[case::with_the_guard(false, 0)]
+#[case::without(true, 1)]
+fn m09_a_fresh_read_before_creates_keeps_finished_work_from_running_again(
+    #[case] is_blind: bool,
+    #[case] breaches: usize,
+) {
+    let start = Start {
+        ttl: Some(0),
+        replace: false,
+        nodes: 1,
+        leaders: 2,
+    };
+    let mut walk = Walk::new(start, no_judge);
+    walk.is_blind = is_blind;
+    let round = |who| Step::Act(who, Act::Round(Sight::All, Fate::Answered, Fate::Answered));
+    let sees = |kind| Step::Act(1, Act::Deliver(kind, 100));
+    let finished = [
+        round(0),
+        sees(Kind::DaemonJobs),
+        Step::Job(0, Fall::End(true)),
+        Step::Pass(6),
+        round(0),
+        Step::Pass(6),
+        round(0),
+        Step::Job(0, Fall::Gone),
+    ];
+    finished.iter().for_each(|step| walk.take(*step));
+    assert!(walk.cluster.jobs.is_empty(), "recorded and deleted");
+    let late = [sees(Kind::Jobs), sees(Kind::Nodes), Step::Act(1, Act::Plan)];
+    late.iter().for_each(|step| walk.take(*step));
+    walk.take(Step::Act(1, Act::Guard(Fate::Answered)));
+    walk.take(Step::Act(1, Act::Send(0, Fate::Answered)));
+    assert_eq!(walk.breaches(&[Law::FinishedStays]).len(), breaches);
+}
+
+/// The template is edited to and fro, and the Job of the first finishes just before it would be replaced.
+#[test]
+fn g2_a_job_that_finishes_just_before_its_delete_is_not_run_again() {
+    let start = Start {
+        ttl: None,
+        replace: true,
+        nodes: 1,
+        leaders: 1,
+    };
+    let mut walk = Walk::new(start, no_judge);
+    let round = Step::Act(0, Act::Round(Sight::All, Fate::Answered, Fate::Answered));
+    let sees_the_edit = Sight::Some(Kind::DaemonJobs, 100);
+    let steps = [
+        round,
+        Step::Pass(6),
+        Step::Edit(Edit::Template(1)),
+        Step::Job(0, Fall::End(true)),
+        Step::Act(0, Act::Round(sees_the_edit, Fate::Answered, Fate::Answered)),
+        Step::Pass(6),
+        round,
+        Step::Edit(Edit::Template(0)),
+        Step::Pass(6),
+        round,
+    ];
+    steps.iter().for_each(|step| walk.take(*step));
+    walk.settle();
+    assert_eq!(walk.breaches(&[Law::FinishedStays]), NONE);
+}
+
 const ALWAYS_REPLACE: Mix = Mix {
     replace: &[true],
     ..WILD
@@ -63,7 +148,7 @@ const NEVER_REPLACE: Mix = Mix {
 const TWO_LEADERS: Mix = Mix { leaders: 2, ..WILD };
 
 proptest! {
-    #![proptest_config(cases(1_000))]
+    #![proptest_config(cases(10_000))]
 
     #[test]
     fn l01_converges((start, steps) in walks(WILD)) {
@@ -96,7 +181,7 @@ proptest! {
         let mut walk = walk(start, &steps, no_replacement);
         walk.settle();
         let jobs = walk.cluster.jobs.clone();
-        walk.take(Step::Edit(steps::Edit::Template(template)));
+        walk.take(Step::Edit(Edit::Template(template)));
         walk.settle();
         let is_kept = |name| walk.cluster.jobs.get(name).map(|job| &job.view.uid) == jobs.get(name).map(|job| &job.view.uid);
         prop_assert!(jobs.keys().all(is_kept), "{:?} became {:?}", jobs, walk.cluster.jobs);
@@ -122,7 +207,8 @@ proptest! {
             walk.controllers[1].deliver(kind, 2, &walk.cluster);
         }
         walk.see_all(1, [Kind::Nodes, Kind::Jobs, Kind::DaemonJobs]);
-        let seen = walk.controllers.iter().map(|controller| controller.look(&walk.cluster).map(|(seen, _)| seen.plan));
+        let cluster = &walk.cluster;
+        let seen = walk.controllers.iter_mut().map(|controller| controller.look(cluster).map(|(seen, _)| seen.plan));
         let seen: Vec<_> = seen.collect();
         prop_assert_eq!(&seen[0], &seen[1]);
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::controller::{Fate, Kind};
 use super::ledger::{Breach, Law};
-use super::steps::{POLICY_TAINT, Walk};
+use super::steps::{POLICY_TAINT, Sight, Walk};
 use crate::hash::TemplateHash;
 use crate::names::{JobName, node_token};
 use crate::observed::{JobView, NodeView, Run};
@@ -23,7 +23,7 @@ impl Walk {
         for _ in 0..ROUNDS {
             let events = self.cluster.job_log.len();
             self.let_go();
-            self.round(0, Fate::Answered, Fate::Answered);
+            self.round(0, Sight::All, Fate::Answered, Fate::Answered);
             match self.controllers[0].due() {
                 Some(due) => self.cluster.clock = due.max(self.cluster.clock + 1),
                 None if self.cluster.job_log.len() == events => return,
@@ -192,7 +192,7 @@ fn recount(cluster: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
-fn is_over(job: &JobView) -> bool {
+pub(super) fn is_over(job: &JobView) -> bool {
     matches!(job.run, Run::Failed { .. } | Run::Succeeded { .. })
 }
 

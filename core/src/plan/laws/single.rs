@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::world::{World, at};
-use super::super::{Action, Observed, Plan, Troubles, build_job, plan};
+use super::super::{Action, Observed, Plan, Slot, Troubles, build_job, plan};
 use super::cases;
 use super::cluster::Cluster;
 use super::controller::{Controller, Fate, Kind};
@@ -135,7 +135,7 @@ fn in_other_words(value: &Value) -> Value {
 }
 
 proptest! {
-    #![proptest_config(cases(1_000))]
+    #![proptest_config(cases(10_000))]
 
     #[test]
     fn l07_selector_precedence(
@@ -170,9 +170,10 @@ proptest! {
         let other = World::parse(&format!("{first}\n{}\n{}", again.join("\n"), lines.join("\n")));
         prop_assert_eq!(world.plan(), other.plan(), "lines in another order, and twice");
 
-        let (subject, mut slots) = (world.subject(), world.slots());
-        let names = |slots: &[super::super::Slot]| slots.iter().map(|slot| slot.name.to_string()).collect::<Vec<_>>();
-        let planned = |slots: &[super::super::Slot]| {
+        let (subject, slots) = (world.subject(), world.slots());
+        let mut slots: Vec<&Slot> = slots.iter().collect();
+        let names = |slots: &[&Slot]| slots.iter().map(|slot| slot.name.to_string()).collect::<Vec<_>>();
+        let planned = |slots: &[&Slot]| {
             let seen = Observed::new(Listed::for_tests(), &subject, slots, Troubles::default(), at(20));
             gist(&plan(&seen), &names(slots))
         };
@@ -217,7 +218,8 @@ proptest! {
         let spec = subject.reading().runnable().map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
         prop_assert_eq!(subject.annotated_hash(), Some(spec.template.hash().as_str()));
         let slots = World::parse("template A\nnode n1").slots();
-        let seen = Observed::new(Listed::for_tests(), &subject, &slots, Troubles::default(), at(0));
+        let seen = [&slots[0]];
+        let seen = Observed::new(Listed::for_tests(), &subject, &seen, Troubles::default(), at(0));
         let starts = matches!(plan(&seen).actions[..], [Action::Create { .. }]);
         prop_assert!(starts, "nothing to restore");
         let job = build_job(&subject, &slots[0]).unwrap();

@@ -68,6 +68,14 @@ pub(super) enum Fall {
     Suspend(bool),
 }
 
+/// What a controller sees before it plans.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sight {
+    All,
+    /// So many events of one kind.
+    Some(Kind, usize),
+}
+
 /// What one of the controllers does.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Act {
@@ -77,8 +85,8 @@ pub(super) enum Act {
     List(Kind, usize),
     Plan,
     Report(Fate),
-    /// Sees everything, plans, and does all of it; what becomes of its Job writes, and of its status.
-    Round(Fate, Fate),
+    /// Sees everything or some of it, plans, and does all of it; what becomes of its Job writes, and of its status.
+    Round(Sight, Fate, Fate),
     Send(usize, Fate),
 }
 
@@ -163,6 +171,11 @@ fn fall(mix: Mix) -> impl Strategy<Value = Fall> {
 
 fn act() -> impl Strategy<Value = Act> {
     let kind = || prop::sample::select(&Kind::ALL[..]);
+    let events = || prop_oneof![1_usize..3, Just(100)];
+    let sight = prop_oneof![
+        Just(Sight::All),
+        (kind(), events()).prop_map(|(kind, events)| Sight::Some(kind, events))
+    ];
     let fate = || {
         prop_oneof![
             8 => Just(Fate::Answered),
@@ -171,8 +184,8 @@ fn act() -> impl Strategy<Value = Act> {
         ]
     };
     prop_oneof![
-        8 => (fate(), fate()).prop_map(|(writes, report)| Act::Round(writes, report)),
-        6 => (kind(), prop_oneof![1_usize..3, Just(100)]).prop_map(|(kind, count)| Act::Deliver(kind, count)),
+        9 => (sight, fate(), fate()).prop_map(|(sight, writes, report)| Act::Round(sight, writes, report)),
+        6 => (kind(), events()).prop_map(|(kind, count)| Act::Deliver(kind, count)),
         4 => Just(Act::Plan),
         4 => fate().prop_map(Act::Guard),
         4 => (0_usize..3, fate()).prop_map(|(which, fate)| Act::Send(which, fate)),
@@ -247,6 +260,8 @@ pub(super) struct Walk {
     pub(super) cluster: Cluster,
     pub(super) controllers: Vec<Controller>,
     token: u32,
+    /// Its controllers send whatever their guards say: only to show that the laws would notice.
+    pub(super) is_blind: bool,
     /// Looks at every plan that is made.
     judge: fn(&Planned, &mut Cluster),
 }
@@ -257,6 +272,7 @@ impl Walk {
             cluster: Cluster::of(start.world()),
             controllers: (0..start.leaders).map(|_| Controller::default()).collect(),
             token: 0,
+            is_blind: false,
             judge,
         }
     }
@@ -285,6 +301,7 @@ impl Walk {
 
     fn act(&mut self, who: usize, act: Act) {
         let (controller, cluster) = (&mut self.controllers[who], &mut self.cluster);
+        controller.is_blind = self.is_blind;
         match act {
             Act::Crash => *controller = Controller::default(),
             Act::Deliver(kind, events) => controller.deliver(kind, events, cluster),
@@ -296,17 +313,20 @@ impl Walk {
                 }
             }
             Act::Report(fate) => controller.send_report(fate, cluster),
-            Act::Round(writes, report) => self.round(who, writes, report),
+            Act::Round(sight, writes, report) => self.round(who, sight, writes, report),
             Act::Send(which, fate) => controller.send(which, fate, cluster),
         }
     }
 
-    /// A controller sees everything, plans if it is time to, and does all of it.
-    pub(super) fn round(&mut self, who: usize, writes: Fate, report: Fate) {
+    /// A controller looks, plans if it is time to, and does all of it.
+    pub(super) fn round(&mut self, who: usize, sight: Sight, writes: Fate, report: Fate) {
         let (controller, cluster) = (&mut self.controllers[who], &mut self.cluster);
-        Kind::ALL
-            .iter()
-            .for_each(|kind| controller.deliver(*kind, usize::MAX, cluster));
+        match sight {
+            Sight::All => Kind::ALL
+                .iter()
+                .for_each(|kind| controller.deliver(*kind, usize::MAX, cluster)),
+            Sight::Some(kind, events) => controller.deliver(kind, events, cluster),
+        }
         if let Some(planned) = controller.plan(cluster) {
             (self.judge)(&planned, cluster);
         }
