@@ -139,6 +139,7 @@ impl World {
 
     fn template_line(&mut self, rest: &[&str]) {
         self.template = template(rest[0]);
+        (self.replace, self.ttl) = (false, None);
         for word in &rest[1..] {
             match word.split_once('=') {
                 Some(("ttl", seconds)) => self.ttl = Some(seconds.parse().unwrap()),

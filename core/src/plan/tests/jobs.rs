@@ -409,3 +409,15 @@ fn e50_a_record_that_was_put_back_into_an_empty_status_keeps_finished_work_from_
     let status = world.status.unwrap();
     assert_eq!((status.succeeded, status.failed), (2, 1));
 }
+
+#[test]
+fn e36_e49_a_pod_that_finds_no_room_or_no_image_leaves_its_job_running() {
+    let at = "1970-01-12T13:46:45Z";
+    let job = json!({
+        "metadata": {"name": "j", "uid": "u", "creationTimestamp": at},
+        "status": {"startTime": at, "active": 1, "ready": 0, "terminating": 0},
+    });
+    let job = JobView::from(serde_json::from_value::<JobLite>(job).unwrap());
+    assert_eq!((&job.run, job.podless_since), (&Run::Running, None));
+    assert_eq!(job.unready_since, at.parse().ok(), "stuck five minutes later");
+}

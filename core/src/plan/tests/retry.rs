@@ -1,9 +1,10 @@
 //! Running finished nodes once more because the annotation asks for it.
 
 use jiff::SignedDuration;
+use rstest::rstest;
 
-use super::super::world::World;
-use super::check;
+use super::super::world::{World, at};
+use super::{NOTHING, assert_outcome, check, news, round, settle};
 use crate::observed::Run;
 
 #[test]
@@ -118,4 +119,125 @@ fn e45_a_retry_of_all_that_failed_takes_over_what_the_last_one_has_not_started()
         Some(("t2".to_owned(), 1)),
         "names are all that counts"
     );
+}
+
+#[test]
+fn e45_a_token_runs_every_failed_node_once_more_and_no_other() {
+    let mut world = World::parse(
+        "template A\nnode n1\nnode n2\nnode n3\nnode n4\njob n1 hash=A failed@5\njob n2 hash=A succeeded@5
+         job n3 hash=A running\nrecord n4 hash=A failed\nretry again",
+    );
+    assert_eq!(round(&mut world), NOTHING, "the token is stored first");
+    let retry = world.status.as_ref().unwrap().retry.as_ref().unwrap();
+    assert_eq!(
+        (retry.token.as_str(), retry.pending.split(' ').count()),
+        ("again", 2),
+        "n1 and n4"
+    );
+    assert_eq!(settle(&mut world), ["delete n1 (Retried)", "create n4", "create n1"]);
+    assert!(
+        world.outcome().starts_with("4/4 done\nReady AllSucceeded"),
+        "{}",
+        world.outcome()
+    );
+    for node in ["n1", "n2", "n3", "n4"] {
+        world.end(node, failed());
+    }
+    assert_eq!(settle(&mut world), NOTHING, "the same token again");
+    world.say("retry later");
+    assert_eq!(
+        settle(&mut world).len(),
+        8,
+        "another token: each is deleted and created"
+    );
+}
+
+#[test]
+fn e45_a_retry_that_fails_again_is_final_again() {
+    let mut world = World::parse("template A\nnode n1\nrecord n1 hash=A failed\nretry again");
+    assert_eq!(round(&mut world), NOTHING);
+    assert_eq!(round(&mut world), ["create n1"]);
+    world.end("n1", failed());
+    for _ in 0..3 {
+        assert_eq!(round(&mut world), NOTHING);
+    }
+    assert_outcome(
+        &world,
+        "0/1 done, 1 failed
+         Stalled NodesFailed
+         Failed NodesFailed
+         Finished NodesFailed",
+    );
+}
+
+#[test]
+fn e45_named_nodes_run_once_more_whatever_their_result() {
+    let mut world = World::parse(
+        "template A\nnode n1\nnode n2\nnode n3\nnode n4\njob n1 hash=A succeeded@5\njob n2 hash=A running
+         job n3 hash=A failed@5\njob n4 hash=A failed@5\nretry again n1,n2,n3",
+    );
+    assert_eq!(round(&mut world), NOTHING);
+    let mut actions = settle(&mut world);
+    actions.sort();
+    assert_eq!(
+        actions,
+        [
+            "create n1",
+            "create n2",
+            "create n3",
+            "delete n1 (Retried)",
+            "delete n2 (Retried)",
+            "delete n3 (Retried)"
+        ]
+    );
+    assert_outcome(
+        &world,
+        "3/4 done, 1 failed
+         Stalled NodesFailed
+         Failed NodesFailed
+         Finished NodesFailed",
+    );
+}
+
+#[rstest]
+#[case::not_there("n1,n9", "Warning RetryUnknownNodes retry again: not selected or not there: n9")]
+#[case::not_selected("n2", "Warning RetryUnknownNodes retry again: not selected or not there: n2")]
+fn e45_names_of_no_selected_node_are_told_once(#[case] names: &str, #[case] told: &str) {
+    let mut world = World::parse(&format!(
+        "template A\nselector os=linux\nnode n1 os=linux\nnode n2\nrecord n1 hash=A failed\nretry again {names}"
+    ));
+    let plan = world.plan();
+    assert!(news(&plan).iter().any(|event| event == told), "{:?}", news(&plan));
+    world.apply(&plan);
+    let again = news(&world.plan());
+    assert!(
+        !again.iter().any(|event| event.contains("RetryUnknownNodes")),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn e45_a_retried_node_that_cannot_take_work_keeps_its_job_until_it_can() {
+    let mut world = World::parse(
+        "template A\nnode n1 cordoned\njob n1 hash=A failed@5\nrecord n1 hash=A failed\nretry again\nnow 5",
+    );
+    for _ in 0..3 {
+        assert_eq!(round(&mut world), NOTHING);
+    }
+    assert_outcome(
+        &world,
+        "0/1 done, 1 waiting (Cordoned), 1 outdated
+         Reconciling Waiting
+         wake 600",
+    );
+    world.say("node n1");
+    assert_eq!(settle(&mut world), ["delete n1 (Retried)", "create n1"]);
+}
+
+fn failed() -> Run {
+    Run::Failed {
+        at: Some(at(9)),
+        reason: "BackoffLimitExceeded".into(),
+        message: "m".into(),
+    }
 }
