@@ -20,8 +20,8 @@ use crate::retry::Retry;
 use crate::types::{DaemonJobStatus, Failure};
 use crate::validation::Spec;
 
-/// Failed nodes that a status names.
-const FAILURES_MAX: usize = 20;
+/// Failed nodes that a status names, and news of one plan.
+pub(super) const FAILURES_MAX: usize = 20;
 /// How long a Job may be without a ready Pod before its node counts as stuck.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long a Job may be without any Pod before its Events are read.

@@ -1,9 +1,10 @@
 //! Plans for a DaemonJob that may not run: its spec breaks a rule, or its hash annotation is not that of its template.
 
 use super::conditions::{Verdict, conditions};
+use super::fold::FAILURES_MAX;
 use super::memory::Memory;
 use super::status::is_urgent;
-use super::{Observed, Plan};
+use super::{EventDraft, Observed, Plan};
 use crate::hash::TemplateHash;
 use crate::types::DaemonJobStatus;
 use crate::validation::FieldError;
@@ -14,21 +15,16 @@ const CONTESTED_AFTER: u32 = 5;
 /// The plan for a spec that breaks a rule: nothing is started and nothing deleted, but what finishes is recorded.
 pub(super) fn invalid(seen: &Observed<'_>, causes: &[FieldError]) -> Plan {
     let verdict = Verdict::of_invalid(causes);
-    let mut memory = Memory::of(seen.subject);
-    seen.slots.iter().for_each(|slot| memory.take(seen.subject, slot));
+    let (remembered, mut news) = remember(seen);
     let others = if causes.len() > 1 {
         format!(" and {} more", causes.len() - 1)
     } else {
         String::new()
     };
     let first = causes.first().map(|cause| cause.path.as_str()).unwrap_or_default();
-    let status = DaemonJobStatus {
-        finished_nodes: memory.record.render(),
-        retry: memory.retry.render(),
-        ..held(seen, &verdict, format!("invalid: {first}{others}"))
-    };
+    let status = held(seen, &verdict, format!("invalid: {first}{others}"), remembered);
     let mut events = verdict.events(seen);
-    events.append(&mut memory.news);
+    events.append(&mut news);
     Plan {
         urgent: is_urgent(seen.subject.status(), &status),
         status,
@@ -37,9 +33,21 @@ pub(super) fn invalid(seen: &Observed<'_>, causes: &[FieldError]) -> Plan {
     }
 }
 
+/// The stored status with what has finished since, and the news of it: a Job may be gone before all is well again.
+fn remember(seen: &Observed<'_>) -> (DaemonJobStatus, Vec<EventDraft>) {
+    let mut memory = Memory::of(seen.subject);
+    seen.slots.iter().for_each(|slot| memory.take(seen.subject, slot));
+    memory.news.truncate(FAILURES_MAX);
+    let status = DaemonJobStatus {
+        finished_nodes: memory.record.render(),
+        retry: memory.retry.render(),
+        ..seen.subject.status().clone()
+    };
+    (status, memory.news)
+}
+
 /// A status that says why nothing happens. A generation that has not been planned has not started.
-fn held(seen: &Observed<'_>, verdict: &Verdict, summary: String) -> DaemonJobStatus {
-    let old = seen.subject.status().clone();
+fn held(seen: &Observed<'_>, verdict: &Verdict, summary: String, old: DaemonJobStatus) -> DaemonJobStatus {
     DaemonJobStatus {
         observed_generation: seen.subject.generation(),
         summary: Some(summary),
@@ -50,10 +58,16 @@ fn held(seen: &Observed<'_>, verdict: &Verdict, summary: String) -> DaemonJobSta
     }
 }
 
-/// The plan where the hash annotation is not that of the template: put it right, and nothing else before it is.
+/// The plan where the hash annotation is not that of the template: put it right, and start and delete nothing
+/// before it is. What finishes is recorded: a Job carries its own hash.
 /// Against somebody who keeps changing it that happens ever less often, and is told.
 pub(super) fn restore(seen: &Observed<'_>, hash: &TemplateHash) -> Plan {
-    let plan = Plan::nothing(seen);
+    let (remembered, news) = remember(seen);
+    let plan = Plan {
+        status: remembered,
+        events: news,
+        ..Plan::nothing(seen)
+    };
     let Some(restoring) = seen.troubles.restoring else {
         return Plan {
             actions: vec![seen.subject.restore_hash(hash)],
@@ -74,8 +88,10 @@ pub(super) fn restore(seen: &Observed<'_>, hash: &TemplateHash) -> Plan {
         return plan;
     }
     let verdict = Verdict::of_contested(seen.subject.hash_manager());
-    let status = held(seen, &verdict, "held: the template hash is contested".to_owned());
-    let events = verdict.events(seen);
+    let summary = "held: the template hash is contested".to_owned();
+    let status = held(seen, &verdict, summary, plan.status);
+    let mut events = verdict.events(seen);
+    events.extend(plan.events);
     Plan {
         urgent: is_urgent(seen.subject.status(), &status),
         status,

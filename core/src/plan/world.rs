@@ -16,7 +16,8 @@
 //! restored 5 60                    the annotation was restored five times, not again before 60
 //! conflict n1 due                  a setback
 //! refused QuotaExceeded due
-//! hash=wrong                       the annotation; or: hash=none
+//! hash=wrong                       the annotation; or: hash=none, hash=right
+//! manager argocd                   another field manager has written it, and then we have
 //! uid another                      the DaemonJob was made again
 //! now 600                          seconds since the run began, 0 if absent
 //! started                          the status has seen the first generation
@@ -63,6 +64,7 @@ pub(crate) struct World {
     uid: Option<String>,
     annotated: Option<String>,
     unstamped: bool,
+    manager: Option<String>,
     now: i64,
     started: bool,
     edited: bool,
@@ -76,6 +78,19 @@ pub(crate) struct World {
 pub(crate) fn template(letter: &str) -> Value {
     json!({"spec": {"template": {"spec": {
         "restartPolicy": "Never", "containers": [{"name": "c", "image": format!("image:{letter}")}]}}}})
+}
+
+/// Another manager wrote the hash annotation; later we did, and a third one something else.
+fn managed_fields(other: &str) -> [Value; 3] {
+    let entry = |manager: &str, annotation: &str, time: i64| {
+        let fields = json!({"f:metadata": {"f:annotations": {format!("f:{annotation}"): {}}}});
+        json!({"manager": manager, "operation": "Update", "time": at(time), "fieldsType": "FieldsV1", "fieldsV1": fields})
+    };
+    [
+        entry("kubectl", "example.com/other", 3),
+        entry(names::MANAGER, names::TEMPLATE_HASH, 2),
+        entry(other, names::TEMPLATE_HASH, 1),
+    ]
 }
 
 fn node_uid(node: &str) -> NodeUid {
@@ -132,6 +147,8 @@ impl World {
             "pending" => self.pending_line(rest),
             "hash=wrong" => self.annotated = Some("0".repeat(64)),
             "hash=none" => self.unstamped = true,
+            "hash=right" => (self.annotated, self.unstamped) = (None, false),
+            "manager" => self.manager = Some(rest[0].to_owned()),
             "uid" => self.uid = Some(rest[0].to_owned()),
             _ => panic!("no such line: {word}"),
         }
@@ -344,6 +361,7 @@ impl World {
                 "name": NAME, "namespace": "ns", "uid": self.uid.as_deref().unwrap_or(UID),
                 "generation": if self.edited { 2 } else { 1 }, "resourceVersion": "7",
                 "annotations": annotations,
+                "managedFields": self.manager.iter().flat_map(|other| managed_fields(other)).collect::<Vec<_>>(),
                 "deletionTimestamp": self.deleting.then(|| at(0)),
             },
             "spec": spec,

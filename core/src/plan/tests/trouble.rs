@@ -228,6 +228,8 @@ fn e33_e34_while_jobs_are_refused_nothing_starts_between_two_probes_and_one_even
         groups.contains(&(reason, 4)) && groups.contains(&("Cordoned", 1)),
         "{groups:?}"
     );
+    let refused = plan.status.waiting_nodes.iter().find(|group| group.reason == reason);
+    assert_eq!(refused.unwrap().message.as_deref(), Some("exceeded quota: q"));
     world.apply(&plan);
     for _ in 0..3 {
         world.pass(SignedDuration::from_secs(60));
@@ -310,4 +312,54 @@ fn e46_while_the_hash_is_contested_nothing_starts_or_stops_and_what_was_known_st
     assert_eq!(news(&world.plan()), NOTHING, "once");
     world.pass(SignedDuration::from_secs(300));
     assert_eq!(world.actions(&world.plan()), ["restore hash"]);
+}
+
+#[test]
+fn e46_the_other_writer_is_named() {
+    let world = "template A\nhash=wrong\nnode n1\nrestored 5 300";
+    let message = |world: &str| World::parse(world).plan().status.conditions[0].message.clone();
+    let named = message(&format!("{world}\nmanager argocd"));
+    assert!(
+        named.starts_with("the field manager \"argocd\" keeps changing"),
+        "{named}"
+    );
+    let unnamed = message(world);
+    assert!(unnamed.starts_with("another writer keeps changing"), "{unnamed}");
+}
+
+#[rstest]
+#[case::restored_now("hash=wrong")]
+#[case::restored_later("hash=none\nrestored 2 30")]
+#[case::contested("hash=wrong\nrestored 5 300")]
+fn e29_e46_what_finishes_while_the_hash_is_wrong_is_recorded_and_does_not_run_again(#[case] hash: &str) {
+    let ran = "node n1\nnode n2\njob n1 hash=A succeeded@5\njob n2 hash=A failed@5";
+    let mut world = World::parse(&format!("template A\nstarted\n{hash}\n{ran}"));
+    let plan = world.plan();
+    assert!(
+        news(&plan).contains(&"Warning JobFailed node n2: BackoffLimitExceeded: m".to_owned()),
+        "{:?}",
+        news(&plan)
+    );
+    world.apply(&plan);
+    world.lose("job", "n1");
+    world.lose("job", "n2");
+    world.say("hash=right");
+    assert_eq!(settle(&mut world), NOTHING);
+    assert!(
+        world.outcome().starts_with("1/2 done, 1 failed\nStalled NodesFailed"),
+        "{}",
+        world.outcome()
+    );
+}
+
+#[rstest]
+#[case::invalid("pod {\"restartPolicy\": \"Always\"}", 21)]
+#[case::hash_restored("hash=wrong", 20)]
+fn many_failures_while_nothing_is_planned_are_recorded_and_no_flood_of_events(#[case] why: &str, #[case] most: usize) {
+    let nodes: String = (0..50)
+        .map(|n| format!("node n{n}\njob n{n} hash=A failed@5\n"))
+        .collect();
+    let plan = World::parse(&format!("template A\nstarted\n{why}\n{nodes}")).plan();
+    assert_eq!(plan.events.len(), most, "twenty failures, and why nothing is planned");
+    assert_eq!(plan.status.finished_nodes[0].failed.split(' ').count(), 50);
 }
