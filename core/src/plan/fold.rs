@@ -199,7 +199,8 @@ impl<'a> Folding<'a> {
     /// While the API server refuses the template, one create is enough to hear when it no longer does.
     fn create(&mut self, index: usize, slot: &Slot) {
         let Some(node) = &slot.node else { return };
-        let outdated = self.memory.record.of(&node.uid).is_some();
+        let retry = self.seen.subject.retry();
+        let outdated = self.memory.record.of(&node.uid).is_some() || retry.pending(&node.uid).is_some();
         self.creates += 1;
         if let Some(refusal) = self.seen.troubles.refusal {
             self.refused |= !self.is_late(slot);

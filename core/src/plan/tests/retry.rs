@@ -234,6 +234,23 @@ fn e45_a_retried_node_that_cannot_take_work_keeps_its_job_until_it_can() {
     assert_eq!(settle(&mut world), ["delete n1 (Retried)", "create n1"]);
 }
 
+#[rstest]
+#[case::starting("node n1", "0/1 done, 1 waiting (Starting), 1 outdated")]
+#[case::cordoned("node n1 cordoned", "0/1 done, 1 waiting (Cordoned), 1 outdated")]
+#[case::refused("node n1\nrefused QuotaExceeded", "0/1 done, 1 waiting (QuotaExceeded), 1 outdated")]
+#[case::conflict(
+    "node n1\njob n1 running owner=foreign",
+    "0/1 done, 1 waiting (NameConflict), 1 outdated"
+)]
+#[case::replaced("node n1\njob n1 hash=A running", "0/1 done, 1 waiting (Replacing), 1 outdated")]
+#[case::started("node n1\njob n1 hash=A running retry=again", "0/1 done")]
+fn e45_a_node_is_outdated_while_its_retry_is_pending(#[case] node: &str, #[case] summary: &str) {
+    let status = World::parse(&format!("template A\n{node}\npending again n1\nretry again"))
+        .plan()
+        .status;
+    assert_eq!(status.summary.as_deref(), Some(summary));
+}
+
 fn failed() -> Run {
     Run::Failed {
         at: Some(at(9)),
