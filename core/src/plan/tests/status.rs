@@ -202,6 +202,11 @@ const DONE: &str = "node n0\njob n0 hash=A succeeded@5";
     UNDERWAY,
     "Running"
 )]
+#[case::conflict_while_a_late_node_runs(
+    "template A\nnow 20\nnode n1\njob n1 running owner=foreign\nnode n2 joined=10\njob n2 hash=A running",
+    UNDERWAY,
+    "Running"
+)]
 #[case::pods_refused(
     "template A\nnode n1\njob n1 hash=A running podless@0\npodless n1",
     STALLED,
