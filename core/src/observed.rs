@@ -496,6 +496,22 @@ mod tests {
     }
 
     #[test]
+    fn e08_a_rebooted_node_is_the_same_node() {
+        let node = |uid: &str, boot: &str| -> NodeView {
+            let node = json!({
+                "metadata": {"name": "n1", "uid": uid, "resourceVersion": boot},
+                "status": {
+                    "nodeInfo": {"bootID": boot},
+                    "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "1970-01-01T00:00:10Z"}],
+                },
+            });
+            serde_json::from_value::<NodeLite>(node).unwrap().into()
+        };
+        assert_eq!(node("u", "1"), node("u", "2"));
+        assert_ne!(node("u", "1"), node("v", "1"));
+    }
+
+    #[test]
     fn e38_another_uid_of_the_same_name_is_older() {
         assert_eq!(job(owned()).ownership("dj", &Uid::new("new")), Ownership::Older);
         assert_eq!(job(owned()).ownership("other", &Uid::new("u")), Ownership::Foreign);

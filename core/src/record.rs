@@ -123,23 +123,135 @@ mod tests {
     }
 
     #[test]
-    fn e41_5000_nodes_take_at_most_60_kb() {
+    fn a_token_that_stands_there_twice_counts_where_it_stands_last_and_stands_there_once() {
+        let node = NodeUid::new("n1");
+        let group = |hash: &TemplateHash, succeeded: &str, failed: &str| FinishedNodes {
+            template_hash: hash.to_string(),
+            succeeded: succeeded.to_owned(),
+            failed: failed.to_owned(),
+        };
+        let token = node_token(&node);
+        let twice = format!("{token} {token}");
+        let record = Record::read(&[group(&hash('b'), &twice, ""), group(&hash('a'), &token, &token)]);
+        assert_eq!(record.of(&node), Some((hash('a').as_str(), Finish::Succeeded)));
+        assert_eq!(record.render(), [group(&hash('a'), &token, "")]);
+    }
+
+    #[test]
+    fn e41_5000_nodes_take_at_most_60_kb_whatever_they_ran() {
         let mut record = Record::default();
-        for n in 0..5000 {
-            record.finish(&NodeUid::new(format!("uid-{n}")), &hash('a'), Finish::Succeeded);
+        for n in 0..5000_u32 {
+            let template = char::from(b'a' + u8::try_from(n % 6).unwrap());
+            let finish = if n % 7 == 0 { Finish::Failed } else { Finish::Succeeded };
+            let uid = NodeUid::new(format!("0b8e7c1e-5a52-4a7b-9a4c-{n:012}"));
+            record.finish(&uid, &hash(template), finish);
         }
         assert!(serde_json::to_vec(&record.render()).unwrap().len() <= 60_000);
     }
 
+    /// Which node finished, how, and with which template.
+    type Finished = (u16, bool, u8);
+
+    fn recorded(finished: &[Finished]) -> Record {
+        let mut record = Record::default();
+        for (node, succeeded, template) in finished {
+            let finish = if *succeeded { Finish::Succeeded } else { Finish::Failed };
+            record.finish(&uid(*node), &hash(char::from(b'a' + template)), finish);
+        }
+        record
+    }
+
+    fn uid(node: u16) -> NodeUid {
+        NodeUid::new(format!("uid-{node}"))
+    }
+
+    fn finished() -> impl Strategy<Value = Vec<Finished>> {
+        prop::collection::vec((0_u16..80, any::<bool>(), 0_u8..4), 0..200)
+    }
+
+    /// One finish a node, in two orders.
+    fn in_two_orders() -> impl Strategy<Value = (Vec<Finished>, Vec<Finished>)> {
+        let nodes = prop::collection::btree_map(0_u16..500, (any::<bool>(), 0_u8..4), 0..100);
+        nodes.prop_flat_map(|nodes| {
+            let finished: Vec<Finished> = nodes.into_iter().map(|(node, (how, what))| (node, how, what)).collect();
+            (Just(finished.clone()), Just(finished).prop_shuffle())
+        })
+    }
+
+    /// Groups as no version of ours has written them: any hash, any tokens, any white space between.
+    fn garbage() -> impl Strategy<Value = Vec<FinishedNodes>> {
+        let tokens = || prop::collection::vec("[!-~é]{1,14}", 0..4).prop_map(|tokens| tokens.join(" \n "));
+        let group = ("[!-~]{0,70}", tokens(), tokens()).prop_map(|(template_hash, succeeded, failed)| FinishedNodes {
+            template_hash,
+            succeeded,
+            failed,
+        });
+        prop::collection::vec(group, 0..4)
+    }
+
+    /// All tokens of a record as it is written, a text list each.
+    fn lists(record: &Record) -> Vec<String> {
+        let groups = record.render().into_iter();
+        let lists = groups.flat_map(|group| [group.succeeded, group.failed]);
+        lists.filter(|list| !list.is_empty()).collect()
+    }
+
     proptest! {
         #[test]
-        fn reading_what_was_rendered_gives_the_same_record(nodes in prop::collection::vec(("[a-z]{1,8}", prop::bool::ANY, 0_u8..3), 0..50)) {
-            let mut record = Record::default();
-            for (node, succeeded, template) in nodes {
-                let finish = if succeeded { Finish::Succeeded } else { Finish::Failed };
-                record.finish(&NodeUid::new(node), &hash(char::from(b'a' + template)), finish);
-            }
+        fn reading_what_was_rendered_gives_the_same_record(finished in finished()) {
+            let record = recorded(&finished);
             prop_assert_eq!(Record::read(&record.render()), record);
+        }
+
+        #[test]
+        fn each_node_stands_once_under_what_it_finished_last(finished in finished()) {
+            let record = recorded(&finished);
+            let last: BTreeMap<u16, (bool, u8)> =
+                finished.iter().map(|(node, succeeded, template)| (*node, (*succeeded, *template))).collect();
+            for (node, (succeeded, template)) in &last {
+                let (recorded, finish) = record.of(&uid(*node)).unwrap();
+                prop_assert!(recorded.starts_with(char::from(b'a' + template)));
+                prop_assert_eq!(finish == Finish::Succeeded, *succeeded);
+            }
+            let lists = lists(&record);
+            let tokens: Vec<&str> = lists.iter().flat_map(|list| list.split(' ')).collect();
+            let distinct: BTreeSet<String> = last.keys().map(|node| node_token(&uid(*node))).collect();
+            prop_assert_eq!(tokens.len(), distinct.len());
+            prop_assert!(tokens.iter().all(|token| distinct.contains(*token)));
+        }
+
+        #[test]
+        fn what_is_written_is_sorted_and_takes_eleven_bytes_a_node(finished in finished()) {
+            let groups = recorded(&finished).render();
+            prop_assert!(groups.iter().map(|group| &group.template_hash).is_sorted_by(|a, b| a < b));
+            prop_assert!(groups.iter().all(|group| !group.succeeded.is_empty() || !group.failed.is_empty()));
+            for list in lists(&recorded(&finished)) {
+                let tokens: Vec<&str> = list.split(' ').collect();
+                prop_assert!(tokens.is_sorted_by(|a, b| a < b), "{}", list);
+                prop_assert_eq!(list.len() + 1, 11 * tokens.len());
+            }
+        }
+
+        #[test]
+        fn records_of_the_same_finishes_are_the_same_text((finished, again) in in_two_orders()) {
+            prop_assert_eq!(recorded(&finished).render(), recorded(&again).render());
+            let mut groups = recorded(&finished).render();
+            groups.reverse();
+            prop_assert_eq!(Record::read(&groups), recorded(&finished));
+        }
+
+        #[test]
+        fn what_is_not_understood_is_kept(groups in garbage(), node in any::<u16>()) {
+            let mut record = Record::read(&groups);
+            let read = record.clone();
+            let written = groups.iter().flat_map(|group| [&group.succeeded, &group.failed]);
+            let written: BTreeSet<&str> = written.flat_map(|list| list.split_whitespace()).collect();
+            let kept = lists(&record);
+            let kept: BTreeSet<&str> = kept.iter().flat_map(|list| list.split(' ')).collect();
+            prop_assert_eq!(kept, written);
+            record.finish(&uid(node), &hash('a'), Finish::Failed);
+            record.forget(&uid(node));
+            prop_assert_eq!(record, read);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use daemonjob_core::index::{Changes, Index, Key};
-use daemonjob_core::names::{JobName, NodeUid, Uid};
+use daemonjob_core::names::{NodeUid, Uid};
 use daemonjob_core::observed::Listed;
 use daemonjob_core::plan::{Answer, EventDraft, Observed, Outcome, Plan, Subject, Troubles, status_patch};
 use daemonjob_core::reason::Reason;
@@ -95,7 +95,7 @@ pub(crate) async fn lead(
 }
 
 /// What a look at Events found: refused Pods by Job.
-type Looked = (Key, Result<BTreeMap<JobName, String>, Answer>);
+type Looked = (Key, Result<BTreeMap<Uid, String>, Answer>);
 
 struct Reconciler {
     index: Index,

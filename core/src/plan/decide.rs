@@ -257,7 +257,7 @@ fn is_to_run_again(node: &NodeView, exists: Exists<'_>, subject: &Subject) -> bo
 
 /// The Job stays, running or as the visible part of a result, until its time to live is over.
 fn keep(slot: &Slot, job: &JobView, outdated: bool, policy: Policy<'_>) -> Decision {
-    let refused = policy.troubles.pods_refused.get(&slot.name);
+    let refused = policy.troubles.pods_refused.get(&job.uid);
     match (job.finish(), refused.filter(|_| job.podless_since.is_some())) {
         (None, _) if job.run == Run::Suspended => Decision::Wait {
             because: Reason::Suspended.into(),

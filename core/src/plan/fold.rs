@@ -20,8 +20,8 @@ use crate::retry::Retry;
 use crate::types::{DaemonJobStatus, Failure};
 use crate::validation::Spec;
 
-/// Failed nodes that a status names.
-const FAILURES_MAX: usize = 20;
+/// Failed nodes that a status names, and news of one plan.
+pub(super) const FAILURES_MAX: usize = 20;
 /// How long a Job may be without a ready Pod before its node counts as stuck.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long a Job may be without any Pod before its Events are read.
@@ -197,7 +197,8 @@ impl<'a> Folding<'a> {
     /// While the API server refuses the template, one create is enough to hear when it no longer does.
     fn create(&mut self, index: usize, slot: &Slot) {
         let Some(node) = &slot.node else { return };
-        let outdated = self.memory.record.of(&node.uid).is_some();
+        let retry = self.seen.subject.retry();
+        let outdated = self.memory.record.of(&node.uid).is_some() || retry.pending(&node.uid).is_some();
         self.creates += 1;
         if let Some(refusal) = self.seen.troubles.refusal {
             self.refused |= !self.is_late(slot);

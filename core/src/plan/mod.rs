@@ -58,8 +58,9 @@ pub struct Observed<'a> {
 pub struct Troubles<'a> {
     /// What the last write for a node met, if it has not been made good; by the name of its Job.
     pub setbacks: &'a BTreeMap<JobName, Setback>,
-    /// What the Events of Jobs say of Pods that were refused.
-    pub pods_refused: &'a BTreeMap<JobName, String>,
+    /// What the Events of Jobs say of Pods that were refused; by the UID of the Job, since its successor has the same
+    /// name and owes nothing to its Events.
+    pub pods_refused: &'a BTreeMap<Uid, String>,
     /// The API server refuses its Jobs.
     pub refusal: Option<&'a Refusal>,
     /// Its hash annotation was restored, so many times in a row.
@@ -69,7 +70,7 @@ pub struct Troubles<'a> {
 impl Default for Troubles<'_> {
     fn default() -> Self {
         const NO_SETBACK: &BTreeMap<JobName, Setback> = &BTreeMap::new();
-        const NONE_REFUSED: &BTreeMap<JobName, String> = &BTreeMap::new();
+        const NONE_REFUSED: &BTreeMap<Uid, String> = &BTreeMap::new();
         Self {
             setbacks: NO_SETBACK,
             pods_refused: NONE_REFUSED,

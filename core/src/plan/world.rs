@@ -2,25 +2,32 @@
 //!
 //! ```text
 //! template B replace ttl=60        also: both
+//! pod {"nodeSelector": {}}         members of the Pod's spec, in every template; before the Jobs
 //! selector os=linux                or: ignore ingress=true
 //! node n1 os=linux uid=u9 cordoned taint=KEY:EFFECT joined=30
-//! job n1 hash=A running unready@5  or: succeeded@5 failed@5 suspended; deleted@9 owner=older owner=foreign nodeuid=u8
+//! passing example.com/warming-up   a taint that passes by itself in this cluster
+//! job n1 hash=A running unready@5  or: succeeded@5 failed@5 suspended; deleted@9 nodeuid=u8
+//!                                  owner=older, owner=foreign (none), owner=NAME, unlabelled, no hash: the marks of ours
 //! ended n1 hash=A succeeded@5       the same, but it is gone and the store may not know
 //! record n1 hash=A succeeded
+//! gone n1                          a complete list has shown that the node is gone
 //! retry again n1,n2                the annotation
 //! pending again n1                 the status remembers a retry
 //! podless n1                       the Events of its Job say that Pods are refused
 //! restored 5 60                    the annotation was restored five times, not again before 60
 //! conflict n1 due                  a setback
 //! refused QuotaExceeded due
-//! hash=wrong                       the annotation
+//! hash=wrong                       the annotation; or: hash=none, hash=right
+//! manager argocd                   another field manager has written it, and then we have
+//! uid another                      the DaemonJob was made again
 //! now 600                          seconds since the run began, 0 if absent
-//! started                          the status has seen this generation
+//! started                          the status has seen the first generation
+//! edited                           the spec is of the second generation
 //! completed
 //! deleting
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -30,7 +37,7 @@ use super::{Action, Observed, Plan, Refusal, Setback, Slot, Subject, Troubles, c
 use crate::eligibility::Because;
 use crate::hash::TemplateHash;
 use crate::index::{Index, Key, Told};
-use crate::names::{self, JobName, NodeName, NodeUid, Uid, job_name};
+use crate::names::{self, JobName, NodeName, NodeUid, Uid, job_name, node_token};
 use crate::observed::{JobView, Listed, NodeLiteSpec, NodeView, Owner, Run, Taint};
 use crate::reason::Reason;
 use crate::record::{Finish, Record};
@@ -43,6 +50,7 @@ const UID: &str = "dj-uid";
 #[derive(Clone, Default)]
 pub(crate) struct World {
     template: Value,
+    pod: Map<String, Value>,
     replace: bool,
     ttl: Option<i64>,
     selectors: Map<String, Value>,
@@ -54,9 +62,15 @@ pub(crate) struct World {
     restoring: Option<Setback>,
     refusal: Option<Refusal>,
     record: Record,
+    gone: Option<BTreeSet<String>>,
+    passing_taints: Vec<String>,
+    uid: Option<String>,
     annotated: Option<String>,
+    unstamped: bool,
+    manager: Option<String>,
     now: i64,
     started: bool,
+    edited: bool,
     completed: bool,
     deleting: bool,
     retry_request: Option<String>,
@@ -67,6 +81,23 @@ pub(crate) struct World {
 pub(crate) fn template(letter: &str) -> Value {
     json!({"spec": {"template": {"spec": {
         "restartPolicy": "Never", "containers": [{"name": "c", "image": format!("image:{letter}")}]}}}})
+}
+
+/// Another manager wrote the hash annotation; later we did, and a third one something else.
+fn managed_fields(other: &str) -> [Value; 3] {
+    let entry = |manager: &str, annotation: &str, time: i64| {
+        let fields = json!({"f:metadata": {"f:annotations": {format!("f:{annotation}"): {}}}});
+        json!({"manager": manager, "operation": "Update", "time": at(time), "fieldsType": "FieldsV1", "fieldsV1": fields})
+    };
+    [
+        entry("kubectl", "example.com/other", 3),
+        entry(names::MANAGER, names::TEMPLATE_HASH, 2),
+        entry(other, names::TEMPLATE_HASH, 1),
+    ]
+}
+
+fn node_uid(node: &str) -> NodeUid {
+    NodeUid::new(format!("{node}-uid"))
 }
 
 /// So many seconds after the run began.
@@ -80,19 +111,26 @@ impl World {
             template: template("A"),
             ..Self::default()
         };
+        world.say(text);
+        world
+    }
+
+    /// More lines: what has changed since. A node, or a Job of a node, takes the place of the one before it.
+    pub(crate) fn say(&mut self, text: &str) {
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-            world.line(word, &rest.split_whitespace().collect::<Vec<_>>());
+            self.line(word, &rest.split_whitespace().collect::<Vec<_>>());
         }
-        world
     }
 
     fn line(&mut self, word: &str, rest: &[&str]) {
         match word {
             "template" => self.template_line(rest),
+            "pod" => self.pod = serde_json::from_str(&rest.join(" ")).unwrap(),
             "selector" => self.select("selector", rest),
             "ignore" => self.select("ingoreSelector", rest),
             "node" => self.node_line(rest),
+            "passing" => self.passing_taints.extend(rest.iter().map(|key| (*key).to_owned())),
             "job" => {
                 let job = self.job(rest);
                 self.jobs.insert(job.name.clone(), Arc::new(job));
@@ -102,10 +140,12 @@ impl World {
                 self.ended.insert(job.name.clone(), Arc::new(job));
             }
             "record" => self.record_line(rest),
+            "gone" => self.gone = Some(rest.iter().map(|node| node_token(&node_uid(node))).collect()),
             "conflict" => self.conflict_line(rest),
             "refused" => self.refusal_line(rest),
             "now" => self.now = rest[0].parse().unwrap(),
             "started" => self.started = true,
+            "edited" => self.edited = true,
             "completed" => self.completed = true,
             "deleting" => self.deleting = true,
             "podless" => drop(self.pods_refused.insert(
@@ -116,12 +156,17 @@ impl World {
             "retry" => self.retry_request = Some(rest.join(" ")),
             "pending" => self.pending_line(rest),
             "hash=wrong" => self.annotated = Some("0".repeat(64)),
+            "hash=none" => self.unstamped = true,
+            "hash=right" => (self.annotated, self.unstamped) = (None, false),
+            "manager" => self.manager = Some(rest[0].to_owned()),
+            "uid" => self.uid = Some(rest[0].to_owned()),
             _ => panic!("no such line: {word}"),
         }
     }
 
     fn template_line(&mut self, rest: &[&str]) {
         self.template = template(rest[0]);
+        (self.replace, self.ttl) = (false, None);
         for word in &rest[1..] {
             match word.split_once('=') {
                 Some(("ttl", seconds)) => self.ttl = Some(seconds.parse().unwrap()),
@@ -139,7 +184,7 @@ impl World {
     fn node_line(&mut self, rest: &[&str]) {
         let name = NodeName::new(rest[0]);
         let mut node = NodeView {
-            uid: NodeUid::new(format!("{}-uid", rest[0])),
+            uid: node_uid(rest[0]),
             name: name.clone(),
             created: Some(at(-1000)),
             labels: BTreeMap::new(),
@@ -179,7 +224,7 @@ impl World {
             }),
             label: Some(NAME.into()),
             hash: None,
-            node_uid: Some(NodeUid::new(format!("{node}-uid"))),
+            node_uid: Some(node_uid(rest[0])),
             node: Some(node),
             deleted: None,
             run: Run::Running,
@@ -192,6 +237,7 @@ impl World {
             match word.split_once(['=', '@']) {
                 None if *word == "running" => job.run = Run::Running,
                 None if *word == "suspended" => job.run = Run::Suspended,
+                None if *word == "unlabelled" => job.label = None,
                 Some(("podless", since)) => job.podless_since = time(since),
                 Some(("unready", since)) => job.unready_since = time(since),
                 Some(("succeeded", when)) => job.run = Run::Succeeded { at: time(when) },
@@ -212,7 +258,13 @@ impl World {
                         uid: Uid::new("older"),
                     })
                 }
-                Some(("owner", _)) => job.owner = None,
+                Some(("owner", "foreign")) => job.owner = None,
+                Some(("owner", name)) => {
+                    job.owner = Some(Owner {
+                        name: name.into(),
+                        uid: Uid::new(format!("{name}-uid")),
+                    })
+                }
                 _ => panic!("job: {word}"),
             }
         }
@@ -226,8 +278,7 @@ impl World {
         } else {
             Finish::Failed
         };
-        self.record
-            .finish(&NodeUid::new(format!("{}-uid", rest[0])), &hash, finish);
+        self.record.finish(&node_uid(rest[0]), &hash, finish);
     }
 
     fn restored_line(&mut self, rest: &[&str]) {
@@ -240,9 +291,7 @@ impl World {
 
     fn pending_line(&mut self, rest: &[&str]) {
         let mut retry = Retry::new(rest[0]);
-        rest[1..]
-            .iter()
-            .for_each(|node| retry.add(&NodeUid::new(format!("{node}-uid"))));
+        rest[1..].iter().for_each(|node| retry.add(&node_uid(node)));
         self.retry = retry;
     }
 
@@ -275,12 +324,15 @@ impl World {
         self
     }
 
-    /// The template with this letter, with the time to live of this world: it is part of the template.
+    /// The template with this letter, with Pod and time to live of this world: they are part of the template.
     pub(crate) fn full_template(&self, letter: &str) -> Value {
-        self.with_ttl(template(letter))
+        self.completed_template(template(letter))
     }
 
-    fn with_ttl(&self, mut template: Value) -> Value {
+    fn completed_template(&self, mut template: Value) -> Value {
+        for (key, value) in &self.pod {
+            template["spec"]["template"]["spec"][key] = value.clone();
+        }
         if let Some(ttl) = self.ttl {
             template["spec"]["ttlSecondsAfterFinished"] = json!(ttl);
         }
@@ -291,7 +343,7 @@ impl World {
     pub(crate) fn spec(&self) -> Value {
         let mut spec = self.selectors.clone();
         spec.insert("replace".into(), self.replace.into());
-        spec.insert("jobTemplate".into(), self.with_ttl(self.template.clone()));
+        spec.insert("jobTemplate".into(), self.completed_template(self.template.clone()));
         spec.into()
     }
 
@@ -312,12 +364,15 @@ impl World {
             }
             status.completion_time = self.completed.then(|| at(1));
         }
-        let mut annotations = BTreeMap::from([(names::TEMPLATE_HASH, annotated)]);
+        let mut annotations = BTreeMap::new();
+        annotations.extend((!self.unstamped).then_some((names::TEMPLATE_HASH, annotated)));
         annotations.extend(self.retry_request.clone().map(|text| (names::RETRY, text)));
         let daemon_job: DaemonJob = serde_json::from_value(json!({
             "metadata": {
-                "name": NAME, "namespace": "ns", "uid": UID, "generation": 1, "resourceVersion": "7",
+                "name": NAME, "namespace": "ns", "uid": self.uid.as_deref().unwrap_or(UID),
+                "generation": if self.edited { 2 } else { 1 }, "resourceVersion": "7",
                 "annotations": annotations,
+                "managedFields": self.manager.iter().flat_map(|other| managed_fields(other)).collect::<Vec<_>>(),
                 "deletionTimestamp": self.deleting.then(|| at(0)),
             },
             "spec": spec,
@@ -355,7 +410,9 @@ impl World {
             refusal: self.refusal.as_ref(),
             restoring: self.restoring.as_ref(),
         };
-        let seen = Observed::new(Listed::for_tests(), &subject, &slots, troubles, at(self.now));
+        let seen = Observed::new(Listed::for_tests(), &subject, &slots, troubles, at(self.now))
+            .with_passing_taints(&self.passing_taints);
+        let seen = self.gone.iter().fold(seen, Observed::with_gone);
         let plan = plan(&seen);
         let violations = check(&seen, &plan);
         assert!(violations.is_empty(), "{violations:?}");
@@ -365,22 +422,7 @@ impl World {
     /// The plan in a few lines: its actions, the summary, the conditions that are true, and when it wakes.
     pub(crate) fn outcome(&self) -> String {
         let plan = self.plan();
-        let slots = self.slots();
-        let node_of = |name: &JobName| {
-            let slot = slots.iter().find(|slot| slot.name == *name).unwrap();
-            slot.node
-                .as_ref()
-                .map_or_else(|| "a gone node".to_owned(), |node| node.name.to_string())
-        };
-        let mut lines: Vec<String> = plan
-            .actions
-            .iter()
-            .map(|action| match action {
-                Action::Create { slot, .. } => format!("create {}", node_of(&slots[*slot].name)),
-                Action::Delete { name, why, .. } => format!("delete {} ({})", node_of(name), why.reason().as_str()),
-                Action::RestoreHash { .. } => "restore hash".to_owned(),
-            })
-            .collect();
+        let mut lines = self.actions(&plan);
         lines.extend(plan.status.summary.clone());
         let conditions = plan
             .status
@@ -393,6 +435,25 @@ impl World {
                 .map(|wake| format!("wake {}", wake.duration_since(at(0)).as_secs())),
         );
         lines.join("\n")
+    }
+
+    /// The actions of a plan for this world, a line each.
+    pub(crate) fn actions(&self, plan: &Plan) -> Vec<String> {
+        let slots = self.slots();
+        let node_of = |name: &JobName| {
+            let slot = slots.iter().find(|slot| slot.name == *name).unwrap();
+            slot.node
+                .as_ref()
+                .map_or_else(|| "a gone node".to_owned(), |node| node.name.to_string())
+        };
+        plan.actions
+            .iter()
+            .map(|action| match action {
+                Action::Create { slot, .. } => format!("create {}", node_of(&slots[*slot].name)),
+                Action::Delete { name, why, .. } => format!("delete {} ({})", node_of(name), why.reason().as_str()),
+                Action::RestoreHash { .. } => "restore hash".to_owned(),
+            })
+            .collect()
     }
 
     /// Carries a plan out as a perfect cluster would: writes take effect at once, the status is stored.
@@ -409,7 +470,7 @@ impl World {
                 Action::Delete { name, .. } => {
                     self.jobs.remove(name);
                 }
-                Action::RestoreHash { .. } => self.annotated = None,
+                Action::RestoreHash { .. } => (self.annotated, self.unstamped) = (None, false),
             }
         }
         let mut stored = serde_json::to_value(subject.status()).unwrap();
@@ -426,6 +487,16 @@ impl World {
 
     pub(crate) fn set_template(&mut self, letter: &str) {
         self.template = template(letter);
+    }
+
+    /// The node is gone, or its Job is.
+    pub(crate) fn lose(&mut self, word: &str, node: &str) {
+        let node = NodeName::new(node);
+        match word {
+            "job" => drop(self.jobs.remove(&job_name(NAME, &node))),
+            "node" => drop(self.nodes.remove(&node)),
+            _ => panic!("no such thing: {word}"),
+        }
     }
 
     /// The Job of this node ends.
