@@ -12,6 +12,8 @@ mod jobs;
 mod leaders;
 mod nodes;
 mod process;
+mod replacing;
+mod retry;
 mod seed;
 mod starts;
 mod support;
