@@ -199,6 +199,13 @@ impl Trial {
         self.shows(name, expected)
     }
 
+    /// The sum of the series of the process that begin so.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let operator = self.operator();
+        let operator = operator.as_ref().expect("the process runs");
+        operator.metric(series).expect("it tells its metrics")
+    }
+
     /// Makes nodes, waits until they are ready, and deletes them when the test ends.
     pub(crate) fn add_nodes(&self, nodes: &[Node]) {
         self.made_nodes.set(true);
