@@ -11,7 +11,7 @@ use crate::support::trial::{HASH, text};
 use crate::support::watch::{Event, Watch, assert_one_at_a_time, has_ended};
 use crate::support::{DEADLINE, Trial};
 
-const MANY: usize = 40;
+const MANY: usize = 30;
 const CREATES: &str = r#"daemonjob_job_writes_total{verb="create""#;
 
 fn added_by_node(events: &[Event]) -> BTreeMap<String, usize> {
