@@ -129,6 +129,10 @@ fn f24_a_job_without_its_owner_or_without_its_hash_is_not_ours_any_more() {
     assert_eq!(told(&it, "Stalled"), "Stalled=True (NameConflict)");
     assert_eq!(it["status"]["waitingNodes"][0]["reason"], "NameConflict");
     assert_eq!(uids(&trial), before, "neither is touched");
+
+    trial.run("delete jobs --all --timeout=60s");
+    trial.shows("it", "2 desired, 2 active");
+    assert!(uids(&trial).is_disjoint(&before), "the names are free");
 }
 
 #[test]

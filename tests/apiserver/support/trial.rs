@@ -172,7 +172,9 @@ impl Trial {
         let of_job = format!("get pods -l batch.kubernetes.io/controller-uid={}", job.uid);
         let pod = self.eventually("the Pod to run", || {
             let pods = self.try_json(&of_job)?;
-            let running = items(&pods).iter().find(|pod| pod["status"]["phase"] == "Running");
+            let is_running =
+                |pod: &&Value| pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null();
+            let running = items(&pods).iter().find(is_running);
             Ok(running.map(|pod| text(&pod["metadata"]["name"])))
         });
         let status = format!(r#"{{"status":{{"phase":"{phase}"}}}}"#);
