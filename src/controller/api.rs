@@ -101,14 +101,14 @@ impl Server {
     }
 
     /// What the Events of Jobs in a namespace say of Pods that could not be created, the latest of each Job.
-    pub(super) async fn refused_pods(&self, namespace: &str) -> Result<BTreeMap<JobName, String>, Answer> {
+    pub(super) async fn refused_pods(&self, namespace: &str) -> Result<BTreeMap<Uid, String>, Answer> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let refused = ListParams::default()
             .fields("involvedObject.kind=Job,reason=FailedCreate")
             .limit(EVENTS_MAX);
         let mut events = bounded(api.list(&refused)).await?.items;
         events.sort_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0));
-        let told = |event: Event| Some((JobName::new(event.involved_object.name?), event.message?));
+        let told = |event: Event| Some((Uid::new(event.involved_object.uid?), event.message?));
         Ok(events.into_iter().filter_map(told).collect())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use daemonjob_core::names::JobName;
+use daemonjob_core::names::Uid;
 use daemonjob_core::observed::Listed;
 use daemonjob_core::plan::{Answer, Observed, Outcome, Plan, Subject, Troubles, check, plan, slots, status_patch};
 use kube::Client;
@@ -91,7 +91,7 @@ pub(crate) async fn lead(
 }
 
 /// What a look at Events found: refused Pods by Job.
-type Looked = (Key, Result<BTreeMap<JobName, String>, Answer>);
+type Looked = (Key, Result<BTreeMap<Uid, String>, Answer>);
 
 struct Reconciler {
     index: Index,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemonjob_core::names::JobName;
+use daemonjob_core::names::{JobName, Uid};
 use daemonjob_core::plan::{Action, Answer, Outcome, Plan, Refusal, Setback, Slot, Subject, absorb, classify_create};
 use daemonjob_core::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
@@ -37,8 +37,8 @@ pub(super) struct Schedule {
     pub(super) setbacks: BTreeMap<JobName, Setback>,
     /// The API server refuses the template.
     pub(super) refusal: Option<Refusal>,
-    /// What Events say of Pods that could not be created.
-    pub(super) pods_refused: BTreeMap<JobName, String>,
+    /// What Events say of Pods that could not be created, by the UID of the Job.
+    pub(super) pods_refused: BTreeMap<Uid, String>,
     /// No look at Events before then.
     look_not_before: Instant,
     /// Restoring the hash annotation, and how often in a row.

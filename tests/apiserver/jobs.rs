@@ -167,6 +167,16 @@ fn e35_pods_that_are_refused_are_told_in_the_servers_words_and_run_once_they_are
     let it = trial.shows("it", "1 desired, 1 succeeded");
     assert_eq!(told(&it, "Stalled"), "none");
     assert_eq!(trial.jobs("it"), before, "by the same Job");
+
+    let told = Watch::start(&trial, "dj", 1);
+    trial.accepts(&replacing(on(changed(daemon_job("it")), "e35")));
+    trial.shows("it", "1 desired, 1 succeeded");
+    let stalled = |event: &Event| !condition(&event.object, "Stalled").is_null();
+    let seen = told.stop_after(&trial, "MODIFIED", 2);
+    assert!(
+        !seen.iter().any(stalled),
+        "what the old Job met is not told of the new one: {seen:#?}"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Setback, Subject};
-use crate::names::{JobName, NodeName, job_name};
+use crate::names::{JobName, NodeName, Uid, job_name};
 use crate::observed::{JobView, NodeView};
 
 /// A node of a DaemonJob, or the place of a Job whose node is gone.
@@ -27,13 +27,14 @@ pub struct Slot {
 /// The slots of a DaemonJob, in the order of node names; Jobs whose node is gone come last.
 ///
 /// `jobs` are all Jobs that carry the DaemonJob's label. One whose name is not derived from its own node annotation
-/// was not made by us, whatever else it says, and is left out.
+/// was not made by us, whatever else it says, and is left out. `pods_refused` goes by the UID of the Job: its successor
+/// has the same name and owes nothing to its Events.
 pub fn slots(
     subject: &Subject,
     nodes: &BTreeMap<NodeName, Arc<NodeView>>,
     jobs: &BTreeMap<JobName, Arc<JobView>>,
     setbacks: &BTreeMap<JobName, Setback>,
-    pods_refused: &BTreeMap<JobName, String>,
+    pods_refused: &BTreeMap<Uid, String>,
 ) -> Vec<Slot> {
     let selection = subject.reading().runnable().ok().map(|spec| &spec.selection);
     let is_selected = |node: &NodeView| selection.is_some_and(|selection| selection.matches(&node.labels));
@@ -45,7 +46,7 @@ pub fn slots(
             let job = jobs.get(&name).cloned();
             (selected || job.is_some()).then(|| Slot {
                 setback: setbacks.get(&name).cloned(),
-                pods_refused: pods_refused.get(&name).cloned(),
+                pods_refused: job.as_ref().and_then(|job| pods_refused.get(&job.uid)).cloned(),
                 node: Some(Arc::clone(node)),
                 selected,
                 job,

@@ -512,6 +512,12 @@ fn e35_a_job_whose_pods_are_refused_waits_with_the_words_of_its_event() {
         "0/1 done
          Reconciling Running",
     );
+    check(
+        &format!("{world}\nnow 15\npodless n1 last"),
+        "0/1 done
+         Reconciling Running
+         wake 20",
+    );
 }
 
 #[test]
