@@ -80,10 +80,10 @@ fn e19_i4_every_delete_takes_the_pods_first() {
     trial.add_node("e19-leaves", "e19-leaves");
     trial.accepts(&on(hanging("replaced"), "e19"));
     trial.accepts(&on(hanging("deselected"), "e19-leaves"));
-    trial.accepts(&on(expiring(daemon_job("expired"), 1), "e19"));
     trial.shows("replaced", "1 desired, 1 active");
     trial.shows("deselected", "1 desired, 1 active");
     let jobs = Watch::start(&trial, "jobs", 2);
+    trial.accepts(&on(expiring(daemon_job("expired"), 1), "e19"));
     trial.accepts(&replacing(on(changed(hanging("replaced")), "e19")));
     trial.cluster.unlabel("e19-leaves", "test").unwrap();
     let gone = deleted(&jobs.stop_after(&trial, "DELETED", 3));
@@ -168,11 +168,11 @@ fn e35_pods_that_are_refused_are_told_in_the_servers_words_and_run_once_they_are
     assert_eq!(told(&it, "Stalled"), "none");
     assert_eq!(trial.jobs("it"), before, "by the same Job");
 
-    let told = Watch::start(&trial, "dj", 1);
+    let statuses = Watch::start(&trial, "dj", 1);
     trial.accepts(&replacing(on(changed(daemon_job("it")), "e35")));
     trial.shows("it", "1 desired, 1 succeeded");
     let stalled = |event: &Event| !condition(&event.object, "Stalled").is_null();
-    let seen = told.stop_after(&trial, "MODIFIED", 2);
+    let seen = statuses.stop_after(&trial, "MODIFIED", 2);
     assert!(
         !seen.iter().any(stalled),
         "what the old Job met is not told of the new one: {seen:#?}"
