@@ -1,8 +1,10 @@
 //! Objects that got past the webhook, because its configurations were gone: they are never run wrongly (G6).
 
+use serde_json::{Value, json};
+
 use crate::support::Trial;
-use crate::support::manifest::{changed, daemon_job, example, on};
-use crate::support::trial::{HASH, condition, text};
+use crate::support::manifest::{changed, daemon_job, example, hanging, on, replacing, with};
+use crate::support::trial::{HASH, condition, text, told};
 
 #[test]
 fn seed_5_e10_both_selectors_stored_past_the_webhook_only_selector_takes_effect_and_it_says_so() {
@@ -66,4 +68,47 @@ fn b57_a_hash_edited_through_the_webhook_is_put_right_at_once_with_a_warning() {
         said.stderr
     );
     assert_eq!(trial.daemon_job("it")["metadata"]["annotations"][HASH], stamped);
+}
+
+/// What the webhook would have refused: a Job whose Pods never end.
+fn endless(it: Value) -> Value {
+    with(it, "restartPolicy", json!("Always"))
+}
+
+#[test]
+fn e32_a_spec_that_breaks_a_rule_starts_and_deletes_nothing_until_it_is_mended() {
+    let trial = Trial::begin();
+    trial.add_node("e32", "e32");
+    let good = replacing(on(hanging("running"), "e32"));
+    trial.accepts(&good);
+    trial.shows("running", "1 desired, 1 active");
+    let before = trial.jobs("running");
+    let refused = trial.rejects(&endless(good.clone()));
+    trial.remove_webhook();
+
+    trial.accepts(&endless(good.clone()));
+    trial.accepts(&on(endless(daemon_job("new")), "e32"));
+    for name in ["running", "new"] {
+        trial.wait_for("Stalled", name);
+        let it = trial.daemon_job(name);
+        assert_eq!(told(&it, "Stalled"), "Stalled=True (InvalidSpec)");
+        let causes = text(&condition(&it, "Stalled")["message"]);
+        assert!(
+            causes.contains("spec.jobTemplate.spec.template.spec.restartPolicy"),
+            "{causes}"
+        );
+        assert!(
+            refused.contains(&causes),
+            "in the words of the webhook: {causes}; {refused}"
+        );
+        assert_eq!(it["status"]["observedGeneration"], it["metadata"]["generation"]);
+    }
+    assert_eq!(trial.jobs("running"), before);
+    assert!(trial.jobs("new").is_empty());
+
+    trial.accepts(&good);
+    trial.accepts(&on(daemon_job("new"), "e32"));
+    trial.shows("new", "1 desired, 1 succeeded");
+    trial.shows("running", "1 desired, 1 active");
+    assert_eq!(trial.jobs("running"), before, "it is the template that it had");
 }

@@ -14,6 +14,7 @@
 //! retry again n1,n2                the annotation
 //! pending again n1                 the status remembers a retry
 //! podless n1                       the Events of its Job say that Pods are refused
+//! podless n1 last                  those of the Job that it had before
 //! restored 5 60                    the annotation was restored five times, not again before 60
 //! conflict n1 due                  a setback
 //! refused QuotaExceeded due
@@ -58,7 +59,7 @@ pub(crate) struct World {
     pub(crate) jobs: BTreeMap<JobName, Arc<JobView>>,
     ended: BTreeMap<JobName, Arc<JobView>>,
     setbacks: BTreeMap<JobName, Setback>,
-    pods_refused: BTreeMap<JobName, String>,
+    pods_refused: BTreeMap<Uid, String>,
     restoring: Option<Setback>,
     refusal: Option<Refusal>,
     record: Record,
@@ -149,7 +150,7 @@ impl World {
             "completed" => self.completed = true,
             "deleting" => self.deleting = true,
             "podless" => drop(self.pods_refused.insert(
-                job_name(NAME, &NodeName::new(rest[0])),
+                Uid::new(format!("{}-{}", rest[0], rest.get(1).unwrap_or(&"job"))),
                 "exceeded quota: pods".to_owned(),
             )),
             "restored" => self.restored_line(rest),

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use daemonjob_core::crd;
 use daemonjob_core::hash::TemplateHash;
 use daemonjob_core::index::{Index, Key, Told};
-use daemonjob_core::names::{self, JobName, NodeName, job_name};
+use daemonjob_core::names::{self, JobName, NodeName, Uid, job_name};
 use daemonjob_core::observed::{JobLite, JobView, NodeLite, NodeView};
 use daemonjob_core::plan::{
     Action, Answer, Observed, Outcome, Refusal, Setback, Slot, Subject, Troubles, absorb, build_job, check,
@@ -48,7 +48,7 @@ pub(crate) struct Cluster {
     foreign: BTreeMap<JobName, Value>,
     /// What the API server says to every create, if it refuses them.
     refuses: Option<Answer>,
-    pods_refused: BTreeMap<JobName, String>,
+    pods_refused: BTreeMap<Uid, String>,
     setbacks: BTreeMap<JobName, Setback>,
     refusal: Option<Refusal>,
     restoring: Option<Setback>,
@@ -183,8 +183,10 @@ impl Cluster {
     /// The Pods of this node's Job are refused, and the Events of the Job say so.
     pub(crate) fn refuse_pods(&mut self, node: &str, message: &str) {
         let name = job_name(NAME, &NodeName::new(node));
-        self.jobs.get_mut(&name).unwrap()["status"] = json!({});
-        self.pods_refused.insert(name, message.to_owned());
+        let job = self.jobs.get_mut(&name).unwrap();
+        job["status"] = json!({});
+        let uid = Uid::new(job["metadata"]["uid"].as_str().unwrap());
+        self.pods_refused.insert(uid, message.to_owned());
     }
 
     /// Somebody else's Job has the name of ours on this node.

@@ -45,6 +45,13 @@ pub(crate) fn failing(name: &str) -> Value {
     it
 }
 
+/// A DaemonJob whose Jobs run until the test ends their Pods, and then do not try again.
+pub(crate) fn at_hand(name: &str) -> Value {
+    let mut it = hanging(name);
+    it["spec"]["jobTemplate"]["spec"]["backoffLimit"] = json!(0);
+    it
+}
+
 /// The same with another template.
 pub(crate) fn changed(mut it: Value) -> Value {
     it["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["second"]);
@@ -60,5 +67,17 @@ pub(crate) fn on(mut it: Value, test: &str) -> Value {
 /// The same with `replace: true`.
 pub(crate) fn replacing(mut it: Value) -> Value {
     it["spec"]["replace"] = json!(true);
+    it
+}
+
+/// The same with finished Jobs deleted after so many seconds.
+pub(crate) fn expiring(mut it: Value, seconds: u32) -> Value {
+    it["spec"]["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] = json!(seconds);
+    it
+}
+
+/// The same with this field in the Pods' spec.
+pub(crate) fn with(mut it: Value, field: &str, value: Value) -> Value {
+    it["spec"]["jobTemplate"]["spec"]["template"]["spec"][field] = value;
     it
 }

@@ -43,6 +43,8 @@ pub(crate) struct Start<'a> {
     pub(crate) port: u16,
     /// The port that the chart's webhook configurations name.
     pub(crate) url_port: u16,
+    /// Further flags.
+    pub(crate) flags: &'a [&'a str],
 }
 
 /// A running process. Dropped, it is asked to end, and killed if it does not.
@@ -72,6 +74,7 @@ impl Operator {
             .args(["--webhook-url", &format!("https://127.0.0.1:{}", start.url_port)])
             .arg("--kubeconfig")
             .arg(start.kubeconfig)
+            .args(start.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be opened twice"))
             .stderr(log)

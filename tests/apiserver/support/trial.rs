@@ -166,6 +166,23 @@ impl Trial {
         jobs
     }
 
+    /// Ends the Pod of a DaemonJob on a node as its kubelet would: `Succeeded` or `Failed`.
+    pub(crate) fn end_pod(&self, daemon_job: &str, node: &str, phase: &str) {
+        let job = self.jobs(daemon_job).remove(node).expect("the node has a Job");
+        let of_job = format!("get pods -l batch.kubernetes.io/controller-uid={}", job.uid);
+        let pod = self.eventually("the Pod to run", || {
+            let pods = self.try_json(&of_job)?;
+            let is_running =
+                |pod: &&Value| pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null();
+            let running = items(&pods).iter().find(is_running);
+            Ok(running.map(|pod| text(&pod["metadata"]["name"])))
+        });
+        let status = format!(r#"{{"status":{{"phase":"{phase}"}}}}"#);
+        self.run(&format!(
+            "patch pod {pod} --subresource=status --type=merge -p {status}"
+        ));
+    }
+
     /// Waits until there are Events with this reason; their notes.
     pub(crate) fn event(&self, reason: &str) -> Vec<String> {
         self.eventually(&format!("an Event {reason}"), || {
@@ -182,6 +199,13 @@ impl Trial {
             r#"patch dj {name} --type=merge -p {{"spec":{{"replace":true}}}}"#
         ));
         self.shows(name, expected)
+    }
+
+    /// The sum of the series of the process that begin so.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let operator = self.operator();
+        let operator = operator.as_ref().expect("the process runs");
+        operator.metric(series).expect("it tells its metrics")
     }
 
     /// Makes nodes, waits until they are ready, and deletes them when the test ends.

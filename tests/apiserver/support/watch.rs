@@ -26,21 +26,15 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to record, and waits until the `count` objects that are there now have been seen.
-    pub(crate) fn start(trial: &Trial, kind: &str, count: usize) -> Self {
+    /// Begins to record `what`, a kind and maybe a selector, and waits until the `count` objects that are there now have been seen.
+    pub(crate) fn start(trial: &Trial, what: &str, count: usize) -> Self {
         let mut child = Command::new(tools().path(Program::Kubectl))
             .env("KUBECONFIG", trial.cluster.kubeconfig())
             .env("KUBECACHEDIR", trial.cluster.folder().join("kubectl-cache"))
-            .args([
-                "get",
-                kind,
-                "--watch",
-                "--output-watch-events",
-                "-o",
-                "json",
-                "--namespace",
-                &trial.namespace,
-            ])
+            .arg("get")
+            .args(what.split(' '))
+            .args(["--watch", "--output-watch-events", "-o", "json"])
+            .args(["--namespace", &trial.namespace])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

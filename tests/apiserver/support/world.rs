@@ -1,6 +1,6 @@
 //! A cluster with the chart installed by helm, and the process with the permissions of the chart.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -135,13 +135,30 @@ impl World {
 
     /// Starts a process that is not ready yet.
     pub(crate) fn spawn(&self, identity: &str, port: u16) -> Operator {
+        self.spawn_with(&self.kubeconfig, identity, port, &[])
+    }
+
+    fn spawn_with(&self, kubeconfig: &Path, identity: &str, port: u16, flags: &[&str]) -> Operator {
         Operator::start(&Start {
             folder: self.cluster.folder(),
-            kubeconfig: &self.kubeconfig,
+            kubeconfig,
             identity,
             port,
             url_port: self.port,
+            flags,
         })
+    }
+
+    /// Starts the process with the controller switched off, in the place of the one that was taken.
+    pub(crate) fn spawn_without_controller(&self) -> Operator {
+        self.spawn_with(&self.kubeconfig, IDENTITY, self.port, &["--controller=false"])
+    }
+
+    /// Starts a second process that leads beside the first: it has a Lease of its own. The chart's account may not
+    /// have that one.
+    pub(crate) fn spawn_rival(&self) -> Operator {
+        let flags = ["--webhook=false", "--lease-name=rival"];
+        self.spawn_with(&self.cluster.kubeconfig(), "rival", free_port(), &flags)
     }
 
     /// The process that serves this world; it stays there.

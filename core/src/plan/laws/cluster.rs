@@ -347,10 +347,10 @@ impl Cluster {
     }
 
     /// What Events say of Jobs whose Pods are refused.
-    pub(super) fn refused_pods(&self) -> BTreeMap<JobName, String> {
-        let podless = self.jobs.iter().filter(|(_, job)| job.view.podless_since.is_some());
+    pub(super) fn refused_pods(&self) -> BTreeMap<Uid, String> {
+        let podless = self.jobs.values().filter(|job| job.view.podless_since.is_some());
         podless
-            .map(|(name, _)| (name.clone(), "exceeded quota: pods".to_owned()))
+            .map(|job| (job.view.uid.clone(), "exceeded quota: pods".to_owned()))
             .collect()
     }
 

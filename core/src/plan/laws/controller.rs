@@ -106,7 +106,7 @@ struct Memory {
     wake_at: Option<Timestamp>,
     setbacks: BTreeMap<JobName, Setback>,
     refusal: Option<Refusal>,
-    pods_refused: BTreeMap<JobName, String>,
+    pods_refused: BTreeMap<Uid, String>,
     look_not_before: i64,
     restoring: Option<Setback>,
     queue: VecDeque<Work>,
