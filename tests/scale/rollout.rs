@@ -95,7 +95,8 @@ fn o4_every_write_is_of_the_list_and_says_what_it_must() {
     let uid = scene.run(&format!("get dj {NAME} -o jsonpath={{.metadata.uid}}"));
     // All since the process was installed.
     let calls = scene.calls();
-    let strange: Vec<&Call> = calls.iter().filter(|call| !is_right(call, &uid)).collect();
+    let is_strange = |call: &&Call| call.code == 403 || !is_right(call, &uid);
+    let strange: Vec<&Call> = calls.iter().filter(is_strange).collect();
     assert!(
         strange.is_empty(),
         "{} calls, the first: {:#?}",
@@ -117,6 +118,7 @@ fn o4_every_write_is_of_the_list_and_says_what_it_must() {
 }
 
 /// Whether a call is a read, or a write of which all that can be seen in it is as it must be.
+/// A patch of the hash annotation is allowed too, but nobody has touched one here.
 /// That a delete names the UID of the Job with its name, the API server checks.
 fn is_right(call: &Call, uid: &str) -> bool {
     let body = &call.body;

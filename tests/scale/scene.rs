@@ -22,7 +22,7 @@ pub(crate) const NAMESPACE: &str = "scale";
 pub(crate) const NAME: &str = "it";
 /// The nodes that it selects have `test` with this value.
 pub(crate) const SELECTED: &str = "scale";
-/// Half a minute on two idle cores, nearly all of it the control plane's own.
+/// Twenty seconds on two idle cores, nearly all of it the control plane's own work.
 const ROLLOUT: &str = "300s";
 
 /// Only what the process asks for is written down: its writes with what they say, except for its key.
