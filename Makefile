@@ -55,6 +55,10 @@ test-wire: ## Ring 2: the webhook over TLS, certificates against a fake API
 test-apiserver: tools ## Ring 3: the program on a real API server
 	$(CARGO) test -p daemonjob --test apiserver
 
+.PHONY: test-scale
+test-scale: tools ## Ring 3 with 1,000 nodes: prints what a rollout costs, call by call
+	$(CARGO) test -p daemonjob --test scale -- --show-output
+
 .PHONY: test-chart
 test-chart: tools ## Ring 4: the chart, rendered and installed by a real Helm
 	$(CARGO) test -p daemonjob --test chart

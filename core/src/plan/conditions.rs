@@ -113,13 +113,10 @@ fn situation(tally: &Tally, refusal: Option<&Refusal>, grace_over: bool) -> (Rea
     }
     let desired = tally.desired();
     if desired == 0 {
-        return if tally.skipped > 0 {
+        return if tally.skipped > tally.skipped_late {
             (Reason::AllNodesSkipped, all_skipped(tally))
         } else {
-            (
-                Reason::NoNodesSelected,
-                "no node matches the selector; one that does later runs".to_owned(),
-            )
+            (Reason::NoNodesSelected, none_selected(tally))
         };
     }
     if tally.open > 0 {
@@ -142,6 +139,17 @@ fn situation(tally: &Tally, refusal: Option<&Refusal>, grace_over: bool) -> (Rea
         return (Reason::NodesUnavailable, message);
     }
     finished(tally)
+}
+
+fn none_selected(tally: &Tally) -> String {
+    if tally.skipped_late > 0 {
+        return format!(
+            "no node matched the selector; {} that came later {} excluded by the template",
+            nodes(tally.skipped_late),
+            if tally.skipped_late == 1 { "is" } else { "are" }
+        );
+    }
+    "no node matches the selector; one that does later runs".to_owned()
 }
 
 fn finished(tally: &Tally) -> (Reason, String) {

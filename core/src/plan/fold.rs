@@ -38,6 +38,8 @@ pub(super) struct Tally {
     pub(super) waiting: i64,
     pub(super) outdated: i64,
     pub(super) skipped: i64,
+    /// Those of them that came after the run began.
+    pub(super) skipped_late: i64,
     /// Unfinished nodes of the run's beginning, apart from those that only cannot take work now.
     pub(super) open: i64,
     /// Nodes of the run's beginning that cannot take work now.
@@ -174,6 +176,7 @@ impl<'a> Folding<'a> {
             }
             Decision::Skip { because, outdated } => {
                 self.tally.skipped += 1;
+                self.tally.skipped_late += i64::from(self.is_late(slot));
                 self.tally.outdated += i64::from(*outdated);
                 self.tally
                     .skipped_groups
@@ -203,6 +206,10 @@ impl<'a> Folding<'a> {
         if let Some(refusal) = self.seen.troubles.refusal {
             self.refused |= !self.is_late(slot);
             self.count_waiting(slot, &refusal.reason.into(), outdated);
+            if refusal.reason == Reason::NamespaceTerminating {
+                // It never becomes usable again.
+                return;
+            }
             if refusal.retry_at > self.seen.now || self.creates > 1 {
                 self.wake(refusal.retry_at);
                 return;

@@ -252,8 +252,9 @@ impl Drop for Trial {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the test harness shows it with the test that failed")]
-fn show(text: &str) {
+/// For a human: the test harness keeps it for a test that fails, or shows it on demand.
+#[expect(clippy::print_stderr, reason = "the test harness captures it")]
+pub(crate) fn show(text: &str) {
     eprintln!("{text}");
 }
 

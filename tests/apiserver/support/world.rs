@@ -114,11 +114,15 @@ fn give_up() {
 
 impl World {
     fn start() -> Self {
-        let options = Options {
+        Self::with(&Options {
             nodes: mixed_nodes(),
             ..Options::default()
-        };
-        let cluster = Cluster::start(tools(), &options).expect("a cluster starts");
+        })
+    }
+
+    /// A world of its own kind, which is none of the pool.
+    pub(crate) fn with(options: &Options) -> Self {
+        let cluster = Cluster::start(tools(), options).expect("a cluster starts");
         let port = free_port();
         install(&cluster, port);
         let kubeconfig = kubeconfig_of(&cluster, "daemonjob", SYSTEM);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::audit::AuditLog;
 use crate::command::{Output, run};
 use crate::component::{Component, Home, Slot};
 use crate::environment::Environment;
@@ -130,9 +131,9 @@ impl Cluster {
         self.folder.join("kubeconfig")
     }
 
-    /// The audit log, if an audit policy was given.
-    pub fn audit_log(&self) -> PathBuf {
-        self.home.logs().join("audit.log")
+    /// The audit log, to be read from its beginning, if an audit policy was given.
+    pub fn audit_log(&self) -> AuditLog {
+        AuditLog::new(self.home.logs().join("audit.log"))
     }
 
     /// Runs kubectl.

@@ -8,6 +8,7 @@
 //!
 //! It never speaks to a cluster that it did not start, and it knows nothing of DaemonJobs.
 
+mod audit;
 mod builder;
 mod cluster;
 mod command;
@@ -24,6 +25,7 @@ mod registry;
 mod tools;
 mod wait;
 
+pub use audit::{AuditLog, Call};
 pub use cluster::Cluster;
 pub use command::Output;
 pub use component::Component;

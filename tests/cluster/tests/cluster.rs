@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use daemonjob_cluster::{Cluster, Component, ExtraArg, Node, Options, Tools, until};
+use daemonjob_cluster::{Call, Cluster, Component, ExtraArg, Node, Options, Tools, until};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -213,8 +213,10 @@ fn components_stop_start_pause_and_resume() {
     // Everything else found the API server again: controller manager, scheduler and kwok each have a part in this.
     cluster.apply(&job("after", "any")).unwrap();
     wait_for_job(&cluster, "after", "condition=Complete");
-    let audit = fs::read_to_string(cluster.audit_log()).unwrap();
-    assert!(audit.contains("\"name\":\"after\""), "the audit log tells of the Job");
+    let calls = cluster.audit_log().news().unwrap();
+    let tells =
+        |call: &Call| (call.verb.as_str(), call.resource.as_str(), call.name.as_str()) == ("create", "jobs", "after");
+    assert!(calls.iter().any(tells), "the audit log tells of the Job");
     let folder = cluster.folder().to_owned();
     drop(cluster);
     assert_nothing_is_left(&folder);

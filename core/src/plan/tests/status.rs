@@ -414,3 +414,14 @@ fn the_summary_names_what_is_done_what_failed_and_what_holds_the_rest_up() {
          wake 600",
     );
 }
+
+#[test]
+fn e47_a_late_node_that_the_template_skips_takes_no_condition_away() {
+    check(
+        "template A\nnode n1 taint=gpu:NoSchedule joined=30\nnow 60\ncompleted",
+        "all nodes skipped
+         Ready NoNodesSelected
+         Complete NoNodesSelected
+         Finished NoNodesSelected",
+    );
+}

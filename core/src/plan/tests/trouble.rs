@@ -41,6 +41,12 @@ fn e35_a_job_whose_pods_are_refused_waits_with_the_words_of_its_event() {
     );
     assert!(World::parse(&format!("{world}\nnow 20")).plan().look_for_events);
     check(
+        &format!("{world}\nnow 15\npodless n1 last"),
+        "0/1 done
+         Reconciling Running
+         wake 20",
+    );
+    check(
         &format!("{world}\nnow 25\npodless n1"),
         "0/1 done, 1 waiting (PodsRefused)
          Stalled PodsRefused",
@@ -362,4 +368,15 @@ fn many_failures_while_nothing_is_planned_are_recorded_and_no_flood_of_events(#[
     let plan = World::parse(&format!("template A\nstarted\n{why}\n{nodes}")).plan();
     assert_eq!(plan.events.len(), most, "twenty failures, and why nothing is planned");
     assert_eq!(plan.status.finished_nodes[0].failed.split(' ').count(), 50);
+}
+
+#[test]
+fn e33_a_terminating_namespace_is_not_asked_again() {
+    let mut world = World::parse("template A\nrefused NamespaceTerminating due\nnode n1\nnode n2");
+    let plan = world.plan();
+    assert_eq!(world.actions(&plan), NOTHING);
+    assert_eq!(plan.wake_at, None);
+    assert!(news(&plan)[0].starts_with("Warning NamespaceTerminating"));
+    world.apply(&plan);
+    assert_eq!(news(&world.plan()), NOTHING);
 }
