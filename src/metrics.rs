@@ -128,6 +128,12 @@ impl Metrics {
         metrics.register_webhook();
         metrics.lead(false);
         metrics.queued(0);
+        // There from the beginning, so that a rate over it has one.
+        drop(
+            metrics
+                .reconcile_time
+                .get_or_create(&Controller { controller: CONTROLLER }),
+        );
         metrics
     }
 

@@ -217,6 +217,10 @@ impl Schedule {
         if matches!(write, Write::Create { .. }) {
             self.refusal = refusal;
         }
+        if self.refusal.is_some() {
+            // All of them would hear the same; the next plan probes.
+            self.queue.retain(|work| !matches!(work.write, Write::Create { .. }));
+        }
         match setback {
             Some(setback) => drop(self.setbacks.insert(name.clone(), setback)),
             None => drop(self.setbacks.remove(name)),

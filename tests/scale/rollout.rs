@@ -128,7 +128,9 @@ fn is_right(call: &Call, uid: &str) -> bool {
     match kind(call).as_str() {
         "create jobs" => is_here && is_owned(body, uid) && call.name == derived_name(body),
         "delete jobs" => {
-            is_here && body["propagationPolicy"] == "Foreground" && body["preconditions"]["uid"].is_string()
+            let preconditions = &body["preconditions"];
+            let is_exact = preconditions["uid"].is_string() && preconditions["resourceVersion"].is_string();
+            is_here && is_exact && body["propagationPolicy"] == "Foreground"
         }
         "patch daemonjobs/status" => {
             is_it && keys(body) == ["metadata", "status"] && keys(&body["metadata"]) == ["resourceVersion"]

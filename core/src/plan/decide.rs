@@ -233,9 +233,9 @@ fn settle(slot: &Slot, node: &NodeView, exists: Exists<'_>, policy: Policy<'_>) 
     let again = is_to_run_again(node, exists, subject);
     let replaced = outdated && spec.replace;
     match exists {
-        Exists::Job(job) if replaced => replace(slot, node, job, policy, Why::Replaced),
-        Exists::Job(job) if again => replace(slot, node, job, policy, Why::Retried),
-        Exists::Job(job) => keep(slot, job, outdated, policy),
+        Exists::Job(job) if replaced => replace(node, job, policy, Why::Replaced),
+        Exists::Job(job) if again => replace(node, job, policy, Why::Retried),
+        Exists::Job(job) => keep(job, outdated, policy),
         Exists::Ended(_, finish) | Exists::Record(_, finish) if !replaced && !again => Decision::Keep(Progress {
             stage: Stage::Finished(finish),
             outdated,
@@ -256,7 +256,7 @@ fn is_to_run_again(node: &NodeView, exists: Exists<'_>, subject: &Subject) -> bo
 }
 
 /// The Job stays, running or as the visible part of a result, until its time to live is over.
-fn keep(slot: &Slot, job: &JobView, outdated: bool, policy: Policy<'_>) -> Decision {
+fn keep(job: &JobView, outdated: bool, policy: Policy<'_>) -> Decision {
     let refused = policy.troubles.pods_refused.get(&job.uid);
     match (job.finish(), refused.filter(|_| job.podless_since.is_some())) {
         (None, _) if job.run == Run::Suspended => Decision::Wait {
@@ -282,13 +282,13 @@ fn keep(slot: &Slot, job: &JobView, outdated: bool, policy: Policy<'_>) -> Decis
 }
 
 /// The Job of another template goes, but only when its successor may start.
-fn replace(slot: &Slot, node: &NodeView, job: &JobView, policy: Policy<'_>, why: Why) -> Decision {
+fn replace(node: &NodeView, job: &JobView, policy: Policy<'_>, why: Why) -> Decision {
     let subject = policy.subject;
     if job.deleted.is_some() {
         return going(job, true, policy.now);
     }
     let because = match (job.finish(), subject.requirements().may_start(node, policy.passing)) {
-        (None, Eligibility::Skipped(_) | Eligibility::Waiting(_)) => return keep(slot, job, true, policy),
+        (None, Eligibility::Skipped(_) | Eligibility::Waiting(_)) => return keep(job, true, policy),
         // Its outcome must be in the store before it goes: the template may be changed back meanwhile.
         (Some(_), Eligibility::Yes) if !subject.has_recorded(job) => Reason::Replacing.into(),
         (_, Eligibility::Yes) => return Decision::Replace(why),

@@ -19,7 +19,7 @@ use super::cluster::{Cluster, Event, Job, Version};
 use super::justice::justify;
 use super::ledger::Law;
 use crate::index::{Changes, Index, Key, Told};
-use crate::names::{JobName, NodeUid, node_token};
+use crate::names::{JobName, NodeUid, Uid, node_token};
 use crate::observed::{JobView, NodeView, Ownership};
 use crate::reason::Reason;
 

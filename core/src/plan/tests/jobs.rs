@@ -419,3 +419,46 @@ fn e36_e49_a_pod_that_finds_no_room_or_no_image_leaves_its_job_running() {
     assert_eq!((&job.run, job.podless_since), (&Run::Running, None));
     assert_eq!(job.unready_since, at.parse().ok(), "stuck five minutes later");
 }
+
+#[test]
+fn e18_what_ended_and_is_gone_counts_and_is_recorded() {
+    let world = World::parse("template A\nnode n1\nended n1 hash=A succeeded@5");
+    check(
+        "template A\nnode n1\nended n1 hash=A succeeded@5",
+        "1/1 done
+         Ready AllSucceeded
+         Complete AllSucceeded
+         Finished AllSucceeded",
+    );
+    assert_eq!(world.plan().status.finished_nodes.len(), 1);
+    check(
+        "template B replace\nnode n1\nended n1 hash=A succeeded@5",
+        "create n1
+         0/1 done, 1 waiting (Starting), 1 outdated
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e18_e45_what_ended_runs_again_only_if_it_was_not_the_retry_itself() {
+    let pending = "template A\nretry t\npending t n1\nnode n1";
+    let before = World::parse(&format!("{pending}\nended n1 hash=A failed@5"));
+    assert_eq!(before.actions(&before.plan()), ["create n1"]);
+    let retried = World::parse(&format!("{pending}\nended n1 hash=A retry=t succeeded@5"));
+    let plan = retried.plan();
+    assert_eq!(retried.actions(&plan), NOTHING);
+    assert_eq!(plan.status.succeeded, 1);
+    assert!(plan.status.retry.is_none_or(|retry| retry.pending.is_empty()));
+}
+
+#[test]
+fn e20_an_outdated_job_expires_also_where_its_successor_cannot_start() {
+    let world = "template B replace ttl=10\nnode n1 cordoned\njob n1 hash=A succeeded@5\nrecord n1 hash=A succeeded";
+    check(
+        &format!("{world}\nnow 20"),
+        "delete n1 (TtlExpired)
+         0/1 done, 1 waiting (Cordoned), 1 outdated
+         Reconciling Waiting
+         wake 600",
+    );
+}

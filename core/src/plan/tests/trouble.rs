@@ -201,10 +201,9 @@ fn e32_an_indexed_job_is_allowed() {
 }
 
 #[rstest]
-#[case("NamespaceTerminating")]
 #[case("QuotaExceeded")]
 #[case("Refused")]
-fn e33_e34_while_jobs_are_refused_nothing_starts_between_two_probes_and_one_event_says_so(#[case] reason: &str) {
+fn e34_while_jobs_are_refused_nothing_starts_between_two_probes_and_one_event_says_so(#[case] reason: &str) {
     let nodes = "node n1\nnode n2\nnode n3\nnode n4\nnode n5 cordoned";
     let mut world = World::parse(&format!("template A\nrefused {reason}\n{nodes}"));
     let plan = world.plan();
