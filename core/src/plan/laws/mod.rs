@@ -24,7 +24,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use rstest::rstest;
 
-use self::cluster::Cluster;
+use self::cluster::{Cluster, Propagation};
 use self::controller::{Fate, Kind, Planned};
 use self::judges::{bounded, no_judge, no_replacement, partition};
 use self::ledger::{Breach, Law};
@@ -87,7 +87,6 @@ fn m09_a_fresh_read_before_creates_keeps_finished_work_from_running_again(
     };
     let mut walk = Walk::new(start, no_judge);
     walk.is_blind = is_blind;
-    let round = |who| Step::Act(who, Act::Round(Sight::All, Fate::Answered, Fate::Answered));
     let sees = |kind| Step::Act(1, Act::Deliver(kind, 100));
     let finished = [
         round(0),
@@ -108,9 +107,8 @@ fn m09_a_fresh_read_before_creates_keeps_finished_work_from_running_again(
     assert_eq!(walk.breaches(&[Law::FinishedStays]).len(), breaches);
 }
 
-/// The template is edited to and fro, and the Job of the first finishes just before it would be replaced.
-#[test]
-fn g2_a_job_that_finishes_just_before_its_delete_is_not_run_again() {
+/// The template changes, and something happens to the Job that the controller has not seen when it acts.
+fn replaces_what_has_changed(fall: Fall) -> Walk {
     let start = Start {
         ttl: None,
         replace: true,
@@ -118,23 +116,62 @@ fn g2_a_job_that_finishes_just_before_its_delete_is_not_run_again() {
         leaders: 1,
     };
     let mut walk = Walk::new(start, no_judge);
-    let round = Step::Act(0, Act::Round(Sight::All, Fate::Answered, Fate::Answered));
     let sees_the_edit = Sight::Some(Kind::DaemonJobs, 100);
     let steps = [
-        round,
+        round(0),
         Step::Pass(6),
         Step::Edit(Edit::Template(1)),
-        Step::Job(0, Fall::End(true)),
+        Step::Job(0, fall),
+        Step::Pass(6),
         Step::Act(0, Act::Round(sees_the_edit, Fate::Answered, Fate::Answered)),
-        Step::Pass(6),
-        round,
-        Step::Edit(Edit::Template(0)),
-        Step::Pass(6),
-        round,
     ];
     steps.iter().for_each(|step| walk.take(*step));
+    let kept = walk.cluster.jobs.values().all(|job| job.view.deleted.is_none());
+    assert!(kept, "it is not what was examined");
+    walk
+}
+
+fn round(who: usize) -> Step {
+    Step::Act(who, Act::Round(Sight::All, Fate::Answered, Fate::Answered))
+}
+
+#[test]
+fn g2_a_job_that_finishes_just_before_its_delete_is_not_run_again() {
+    let mut walk = replaces_what_has_changed(Fall::End(true));
+    // Back to the first template, which the node has finished.
+    walk.take(Step::Edit(Edit::Template(0)));
     walk.settle();
     assert_eq!(walk.breaches(&[Law::FinishedStays]), NONE);
+    assert_eq!(walk.cluster.jobs.len(), 1);
+}
+
+#[test]
+fn g4_a_job_that_somebody_takes_from_us_just_before_its_delete_stays() {
+    let mut walk = replaces_what_has_changed(Fall::Strip(1));
+    walk.settle();
+    assert!(walk.cluster.jobs.values().all(|job| job.view.deleted.is_none()));
+}
+
+#[test]
+fn g2_a_job_that_finishes_and_is_gone_before_the_status_tells_is_not_run_again() {
+    let start = Start {
+        ttl: None,
+        replace: false,
+        nodes: 1,
+        leaders: 1,
+    };
+    let mut walk = Walk::new(start, no_judge);
+    let steps = [
+        round(0),
+        Step::Pass(6),
+        Step::Job(0, Fall::End(true)),
+        Step::Pass(6),
+        Step::Job(0, Fall::Delete(Propagation::Background)),
+    ];
+    steps.iter().for_each(|step| walk.take(*step));
+    assert!(walk.cluster.jobs.is_empty());
+    walk.settle();
+    assert!(walk.cluster.jobs.is_empty(), "it ran and finished");
 }
 
 const ALWAYS_REPLACE: Mix = Mix {
