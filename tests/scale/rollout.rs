@@ -119,7 +119,7 @@ fn o4_every_write_is_of_the_list_and_says_what_it_must() {
 
 /// Whether a call is a read, or a write of which all that can be seen in it is as it must be.
 /// A patch of the hash annotation is allowed too, but nobody has touched one here.
-/// That a delete names the UID of the Job with its name, the API server checks.
+/// That a delete names the UID and the version of the Job with its name, the API server checks.
 fn is_right(call: &Call, uid: &str) -> bool {
     let body = &call.body;
     let is_here = call.namespace == NAMESPACE;
@@ -128,9 +128,8 @@ fn is_right(call: &Call, uid: &str) -> bool {
     match kind(call).as_str() {
         "create jobs" => is_here && is_owned(body, uid) && call.name == derived_name(body),
         "delete jobs" => {
-            let preconditions = &body["preconditions"];
-            let is_exact = preconditions["uid"].is_string() && preconditions["resourceVersion"].is_string();
-            is_here && is_exact && body["propagationPolicy"] == "Foreground"
+            let condition = keys(&body["preconditions"]);
+            is_here && body["propagationPolicy"] == "Foreground" && condition == ["resourceVersion", "uid"]
         }
         "patch daemonjobs/status" => {
             is_it && keys(body) == ["metadata", "status"] && keys(&body["metadata"]) == ["resourceVersion"]

@@ -21,7 +21,7 @@ pub(crate) const NAMESPACE: &str = "scale";
 /// Its name.
 pub(crate) const NAME: &str = "it";
 /// The nodes that it selects have `test` with this value.
-pub(crate) const SELECTED: &str = "scale";
+const SELECTED: &str = "scale";
 /// Twenty seconds on two idle cores, nearly all of it the control plane's own work.
 const ROLLOUT: &str = "300s";
 
@@ -185,16 +185,17 @@ impl Scene {
         it["status"].take()
     }
 
-    /// Waits until the status counts so many nodes as desired.
-    pub(crate) fn shows_desired(&self, count: usize) {
-        self.run(&format!(
-            "wait dj/{NAME} --for=jsonpath={{.status.desired}}={count} --timeout=60s"
-        ));
-    }
-
     /// How many plans the process has made.
     pub(crate) fn plans(&self) -> f64 {
-        let series = r#"controller_runtime_reconcile_total{controller="daemonjob",result="success"}"#;
+        self.metric(r#"controller_runtime_reconcile_total{controller="daemonjob",result="success"}"#)
+    }
+
+    /// How many events of Nodes the process has seen.
+    pub(crate) fn node_events(&self) -> f64 {
+        self.metric(r#"daemonjob_watch_events_total{kind="Node"}"#)
+    }
+
+    fn metric(&self, series: &str) -> f64 {
         let operator = self.world.operator();
         let operator = operator.as_ref().expect("the process runs");
         operator.metric(series).expect("the process tells")
