@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::names::{JobName, NodeName};
+use crate::names::JobName;
 use crate::observed::{JobView, NodeView};
 
 /// A node of a DaemonJob, or the place of a Job whose node is gone.
@@ -21,12 +21,6 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The name to call it by.
-    pub fn node_name(&self) -> Option<&NodeName> {
-        let of_job = || self.job.as_ref()?.node.as_ref();
-        self.node.as_ref().map(|node| &node.name).or_else(of_job)
-    }
-
     /// Whether there is anything to decide here.
     pub fn is_needed(&self) -> bool {
         let of_node = self.node.is_some() && (self.selected || self.ended.is_some());
