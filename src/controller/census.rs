@@ -46,9 +46,11 @@ impl Census {
         self.not_before
     }
 
-    /// A watch began anew with a list that lacked nodes: ask at once.
+    /// A watch began anew with a list that lacked nodes: ask at once, unless that has just failed.
     pub(super) fn hurry(&mut self, now: Instant) {
-        self.not_before = self.not_before.min(now);
+        if self.not_before > now + AGAIN {
+            self.not_before = now;
+        }
     }
 
     /// Asks for a list if one is due and there is a question.

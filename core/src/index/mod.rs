@@ -154,7 +154,8 @@ impl Index {
             Told::ListEnds => {
                 let held = self.families.iter().filter(|(_, family)| family.subject().is_some());
                 let keys = held.map(|(key, _)| key);
-                let unlisted = keys.filter(|key| !self.listed_daemon_jobs.contains(*key));
+                let listed = std::mem::take(&mut self.listed_daemon_jobs);
+                let unlisted = keys.filter(|key| !listed.contains(*key));
                 let swept: Vec<Key> = unlisted.cloned().collect();
                 swept.iter().for_each(|key| self.remove_daemon_job(key, &mut changes));
                 self.listing.daemon_jobs = true;
@@ -321,11 +322,12 @@ impl Index {
     }
 
     fn sweep_jobs(&mut self, changes: &mut Changes) {
+        let listed = std::mem::take(&mut self.listed_jobs);
         let held = self
             .families
             .iter()
             .flat_map(|(key, family)| family.jobs().map(move |job| (key, job)));
-        let unlisted = held.filter(|(key, job)| !self.listed_jobs.contains(&((*key).clone(), job.name.clone())));
+        let unlisted = held.filter(|(key, job)| !listed.contains(&((*key).clone(), job.name.clone())));
         let swept: Vec<(Key, JobView)> = unlisted.map(|(key, job)| (key.clone(), JobView::clone(job))).collect();
         for (key, job) in swept {
             self.forget(&key, job, changes);
@@ -352,7 +354,8 @@ impl Index {
                 self.listed_nodes.insert(name);
             }
             Told::ListEnds => {
-                let missing = self.nodes.keys().filter(|name| !self.listed_nodes.contains(*name));
+                let listed = std::mem::take(&mut self.listed_nodes);
+                let missing = self.nodes.keys().filter(|name| !listed.contains(*name));
                 self.missing_nodes = missing.cloned().collect();
                 self.listing.nodes = true;
                 self.all_dirty(&mut changes);

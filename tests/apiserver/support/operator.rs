@@ -220,11 +220,13 @@ pub(crate) fn logs(folder: &Path, subject: &str) -> String {
     shown
 }
 
-/// A line that says that the chart does not give the process a right that it asked for.
-pub(crate) fn denied(folder: &Path) -> Option<String> {
-    let is_denied = |line: &&str| line.contains("system:serviceaccount:") && line.contains("cannot");
+/// A line that says that the chart does not give the process a right that it asked for, or that the process met a
+/// defect of its own: a second opinion on a plan among them, which debug builds ask for.
+pub(crate) fn complaint(folder: &Path) -> Option<String> {
+    let is_denied = |line: &str| line.contains("system:serviceaccount:") && line.contains("cannot");
+    let is_complaint = |line: &&str| is_denied(line) || line.contains("InternalError") || line.contains("panicked at");
     let files = log_files(folder);
     files
         .iter()
-        .find_map(|(_, text)| text.lines().find(is_denied).map(str::to_owned))
+        .find_map(|(_, text)| text.lines().find(is_complaint).map(str::to_owned))
 }

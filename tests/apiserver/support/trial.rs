@@ -9,7 +9,7 @@ use daemonjob_cluster::{Node, Output, until};
 use serde_json::Value;
 
 use super::DEADLINE;
-use super::operator::{denied, logs};
+use super::operator::{complaint, logs};
 use super::world::{self, World};
 
 /// The annotation that both DaemonJobs and Jobs carry.
@@ -239,7 +239,7 @@ impl Drop for Trial {
             let objects = self.kubectl("get dj,jobs,pods,events -o wide");
             show(&(objects.stdout + &objects.stderr));
         }
-        let denied = denied(self.cluster.folder());
+        let complaint = complaint(self.cluster.folder());
         let cleaned = self.clean_up();
         let world = self.world.take().expect("it is dropped once");
         if let Err(error) = world::give_back(world).and(cleaned) {
@@ -247,8 +247,8 @@ impl Drop for Trial {
                 "the world could not be put right for the next test: {error:#}"
             ));
         }
-        let is_allowed = denied.is_none() || std::thread::panicking();
-        assert!(is_allowed, "the chart lacks a right: {denied:?}");
+        let is_quiet = complaint.is_none() || std::thread::panicking();
+        assert!(is_quiet, "the process complains: {complaint:?}");
     }
 }
 
