@@ -46,9 +46,9 @@ impl Census {
         self.not_before
     }
 
-    /// A watch began anew with a list that lacked nodes: ask at once, unless that has just failed.
+    /// A watch began anew with a list that lacked nodes: ask at once, unless that is under way or has just failed.
     pub(super) fn hurry(&mut self, now: Instant) {
-        if self.not_before > now + AGAIN {
+        if self.list.is_empty() && self.not_before > now + AGAIN {
             self.not_before = now;
         }
     }
