@@ -23,6 +23,8 @@ pub(super) struct Census {
     list: JoinSet<Result<BTreeSet<NodeUid>, Answer>>,
     /// What the records told, when the list was asked for, of nodes that the cache does not know.
     strangers: BTreeSet<String>,
+    /// Nodes were missing when the list was asked for: one from before says nothing of them.
+    is_about_missing: bool,
     gone: BTreeSet<String>,
 }
 
@@ -32,6 +34,7 @@ impl Census {
             not_before: now + PAUSE,
             list: JoinSet::new(),
             strangers: BTreeSet::new(),
+            is_about_missing: false,
             gone: BTreeSet::new(),
         }
     }
@@ -65,7 +68,8 @@ impl Census {
             .subjects()
             .flat_map(|subject| strangers(subject.record()))
             .collect();
-        if self.strangers.is_empty() && !index.is_missing_nodes() {
+        self.is_about_missing = index.is_missing_nodes();
+        if self.strangers.is_empty() && !self.is_about_missing {
             return;
         }
         let server = server.clone();
@@ -88,7 +92,11 @@ impl Census {
     pub(super) fn take(&mut self, live: &BTreeSet<NodeUid>, index: &mut Index) -> Changes {
         let live_tokens: BTreeSet<String> = live.iter().map(node_token).collect();
         self.gone = self.strangers.difference(&live_tokens).cloned().collect();
-        index.confirm_missing(live)
+        if self.is_about_missing {
+            index.confirm_missing(live)
+        } else {
+            Changes::default()
+        }
     }
 
     /// The list could not be read.

@@ -148,6 +148,10 @@ impl Reconciler {
             };
             self.mark(changes);
         }
+        self.ask_for_missing_nodes();
+    }
+
+    fn ask_for_missing_nodes(&mut self) {
         if self.index.is_missing_nodes() {
             self.census.hurry(Instant::now());
         }
@@ -421,6 +425,7 @@ impl Reconciler {
                 let changes = self.census.take(&live, &mut self.index);
                 self.mark(changes);
                 self.schedules.values_mut().for_each(|schedule| schedule.dirty = true);
+                self.ask_for_missing_nodes();
             }
             Err(answer) => {
                 self.census.failed(Instant::now());
