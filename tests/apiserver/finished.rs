@@ -36,6 +36,22 @@ fn e18_f23_a_finished_job_deleted_by_hand_is_not_made_again() {
     assert_eq!(trial.jobs("it").len(), 3, "the record stands for the fourth");
 }
 
+#[test]
+fn e18_f23_a_job_deleted_the_moment_it_finishes_is_not_made_again() {
+    let trial = Trial::begin();
+    trial.accepts(&daemon_job("it"));
+    let name = trial.eventually("a Job", || {
+        let jobs = trial.json("get jobs");
+        Ok(items(&jobs).first().map(|job| text(&job["metadata"]["name"])))
+    });
+    // The status that tells of it may be a second away.
+    trial.run(&format!("wait job/{name} --for=condition=Complete --timeout=60s"));
+    trial.run(&format!("delete job {name} --timeout=30s"));
+    trial.wait_for("Complete", "it");
+    trial.replans("it", DONE);
+    assert_eq!(trial.jobs("it").len(), 3, "the record stands for the fourth");
+}
+
 fn with_ttl(seconds: u32) -> Value {
     let mut it = daemon_job("it");
     it["spec"]["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] = json!(seconds);
