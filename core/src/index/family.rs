@@ -186,8 +186,14 @@ impl Family {
         if !self.is_current {
             return true;
         }
-        let node = nodes.get(place).cloned();
         let name = job_name(subject.name(), place);
+        self.look(place, name, nodes)
+    }
+
+    /// Makes the slot of one node anew, whose Job has this name. Says whether it differs.
+    fn look(&mut self, place: &NodeName, name: JobName, nodes: &Nodes) -> bool {
+        let Some(subject) = &self.subject else { return false };
+        let node = nodes.get(place).cloned();
         let ended = self.ended.get(&name).filter(|job| is_of(job, node.as_ref())).cloned();
         if ended.is_none() {
             self.ended.remove(&name);
@@ -211,9 +217,10 @@ impl Family {
     /// whatever else it says: whether it has the name of some node's Job is found out when the slots are made anew.
     fn look_at_job(&mut self, job: &JobView, nodes: &Nodes) {
         match self.place_of(job) {
-            Some(place) => {
-                self.look_at(&place, nodes);
+            Some(place) if self.is_current => {
+                self.look(&place, job.name.clone(), nodes);
             }
+            Some(_) => {}
             None => self.is_current = false,
         }
     }

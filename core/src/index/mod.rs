@@ -121,6 +121,11 @@ impl Index {
         self.families.values().filter_map(Family::subject)
     }
 
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        let held = self.families.iter().filter(|(_, family)| family.subject().is_some());
+        held.map(|(key, _)| key)
+    }
+
     /// All nodes.
     pub fn nodes(&self) -> &BTreeMap<NodeName, Arc<NodeView>> {
         &self.nodes
@@ -152,11 +157,8 @@ impl Index {
                 self.listed_daemon_jobs.insert(key);
             }
             Told::ListEnds => {
-                let held = self.families.iter().filter(|(_, family)| family.subject().is_some());
-                let keys = held.map(|(key, _)| key);
                 let listed = std::mem::take(&mut self.listed_daemon_jobs);
-                let unlisted = keys.filter(|key| !listed.contains(*key));
-                let swept: Vec<Key> = unlisted.cloned().collect();
+                let swept: Vec<Key> = self.keys().filter(|key| !listed.contains(*key)).cloned().collect();
                 swept.iter().for_each(|key| self.remove_daemon_job(key, &mut changes));
                 self.listing.daemon_jobs = true;
                 self.all_dirty(&mut changes);
@@ -332,8 +334,7 @@ impl Index {
         for (key, job) in swept {
             self.forget(&key, job, changes);
         }
-        let held = self.families.iter().filter(|(_, family)| family.subject().is_some());
-        changes.suspect.extend(held.map(|(key, _)| key.clone()));
+        changes.suspect.extend(self.keys().cloned());
     }
 
     // Nodes.
@@ -424,7 +425,6 @@ impl Index {
     }
 
     fn all_dirty(&self, changes: &mut Changes) {
-        let held = self.families.iter().filter(|(_, family)| family.subject().is_some());
-        changes.dirty.extend(held.map(|(key, _)| key.clone()));
+        changes.dirty.extend(self.keys().cloned());
     }
 }
