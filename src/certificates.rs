@@ -37,6 +37,7 @@ impl Keeper {
             secret_name: args.certs_secret.clone(),
             configuration_name: args.webhook_configuration.clone(),
             sans: args.webhook_names(),
+            timing: args.certs_timing.unwrap_or_default(),
         };
         let mut own = SelfSigned::new(client, settings, Arc::clone(&self.resolver));
         let mut trusted_since = None;

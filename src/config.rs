@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use daemonjob_certs::Timing;
 
 /// Runs one Job on every node of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -140,6 +141,9 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "DAEMONJOB_CERTS_DIR", value_name = "FOLDER", required_if_eq_any =
           [("certs_mode", "certManager"), ("certs_mode", "existingSecret")])]
     pub certs_dir: Option<PathBuf>,
+    /// For tests of rotations: five times in milliseconds, as `Timing` of daemonjob-certs has them
+    #[arg(long, env = "DAEMONJOB_CERTS_TIMING", value_name = "MS,MS,MS,MS,MS", hide = true, value_parser = parse_timing)]
+    pub certs_timing: Option<Timing>,
     /// Name of the mutating and of the validating webhook configuration
     #[arg(
         long,
@@ -200,6 +204,23 @@ impl RunArgs {
     }
 }
 
+fn parse_timing(text: &str) -> Result<Timing, String> {
+    let times: Result<Vec<u64>, _> = text.split(',').map(str::parse).collect();
+    let times = times.map_err(|error| error.to_string())?;
+    let &[rotate_after, soak, retirement, steady, unsettled] = times.as_slice() else {
+        return Err("expected rotate after, soak, retirement, steady, unsettled".to_owned());
+    };
+    let [rotate_after, soak, retirement, steady, unsettled] =
+        [rotate_after, soak, retirement, steady, unsettled].map(Duration::from_millis);
+    Ok(Timing {
+        rotate_after,
+        soak,
+        retirement,
+        steady,
+        unsettled,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -242,6 +263,17 @@ mod tests {
     fn mounted_modes_need_a_folder() {
         let without = Cli::try_parse_from(["daemonjob", "run", "--certs-mode", "certManager"]);
         assert!(without.unwrap_err().to_string().contains("--certs-dir"));
+    }
+
+    #[test]
+    fn the_timing_of_tests_is_five_numbers() {
+        let timing = run(&["--certs-timing=1,2,3,4,5"]).certs_timing.unwrap();
+        assert_eq!(
+            (timing.rotate_after, timing.unsettled),
+            (Duration::from_millis(1), Duration::from_millis(5))
+        );
+        assert!(Cli::try_parse_from(["daemonjob", "run", "--certs-timing=1,2"]).is_err());
+        assert_eq!(run(&[]).certs_timing, None);
     }
 
     #[test]

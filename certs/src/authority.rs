@@ -150,9 +150,10 @@ impl Anchor {
         self.not_after
     }
 
-    /// From when on a successor is to be published.
-    pub fn renew_at(&self) -> Timestamp {
-        time::two_thirds(self.not_before, self.not_after)
+    /// From when on a successor is to be published: two thirds of its life, or the age `rotate_after` if that is less.
+    pub fn renew_at(&self, rotate_after: Duration) -> Timestamp {
+        let made = time::later(self.not_before, AUTHORITY_BACKDATE);
+        time::two_thirds(self.not_before, self.not_after).min(time::later(made, rotate_after))
     }
 
     /// Whether it is valid at `now`.

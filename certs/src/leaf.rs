@@ -11,7 +11,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use thiserror::Error;
 
 use crate::authority::{self, Anchor, Authority, Fault};
-use crate::rotation::SOAK;
 use crate::time;
 
 /// How long a leaf is valid. Short, because a leaf cannot be revoked; a replica that is cut off for days still serves.
@@ -151,6 +150,8 @@ pub(crate) struct LeafView<'a> {
     pub(crate) current: &'a Anchor,
     /// The anchors that both configurations carry, and for how long this replica has seen that.
     pub(crate) trusted: &'a BTreeMap<Anchor, Duration>,
+    /// For how long both must carry an authority before its leaves are served.
+    pub(crate) soak: Duration,
 }
 
 impl LeafView<'_> {
@@ -165,7 +166,7 @@ impl LeafView<'_> {
             return leaf.is_due(now);
         }
         match self.trusted.get(self.current) {
-            Some(seen) if *seen >= SOAK || !self.trusted.contains_key(leaf.issuer()) => true,
+            Some(seen) if *seen >= self.soak || !self.trusted.contains_key(leaf.issuer()) => true,
             Some(_) | None => !leaf.is_valid(now),
         }
     }
@@ -177,6 +178,7 @@ mod tests {
 
     use super::*;
     use crate::bundle::{self, VerifyError};
+    use crate::rotation::SOAK;
 
     fn names() -> Vec<String> {
         ["hook.jobs.svc", "hook.jobs.svc.cluster.local", "127.0.0.1", "fd00::1"]
@@ -294,6 +296,7 @@ mod tests {
             served: Some(&served),
             current: current.anchor(),
             trusted: &trusted,
+            soak: SOAK,
         };
         assert_eq!(view.must_issue(now()), must_issue);
         let expired = time::later(now(), LEAF_LIFE + Duration::from_secs(1));

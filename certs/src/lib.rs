@@ -55,6 +55,7 @@ pub mod rotation;
 mod self_signed;
 mod store;
 mod time;
+mod timing;
 
 pub use authority::{AUTHORITY_BACKDATE, AUTHORITY_LIFE, Anchor, Authority, AuthorityError, Fault};
 pub use bundle::VerifyError;
@@ -64,3 +65,4 @@ pub use leaf::{LEAF_BACKDATE, LEAF_LIFE, Leaf, LeafError};
 pub use resolver::{Resolver, ResolverError};
 pub use self_signed::{CertsError, Outcome, STEADY, SelfSigned, Settings, TickReport, Trust, UNSETTLED};
 pub use store::{CALL_TIMEOUT, CallError, StoreError};
+pub use timing::Timing;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::authority::{AUTHORITY_LIFE, Anchor, Authority, Fault};
 use crate::leaf::LEAF_LIFE;
 use crate::time;
+use crate::timing::Timing;
 
 /// How long both configurations carry an authority before leaves are signed with it.
 /// API servers see a change within seconds; half an hour covers one that lags or was cut off.
@@ -99,6 +100,8 @@ pub struct CertState {
     pub slots: Slots,
     /// What is in use.
     pub live: Live,
+    /// How long each stage lasts.
+    pub timing: Timing,
 }
 
 /// The next write of the Secret. At most one a tick.
@@ -157,7 +160,7 @@ pub fn step(state: &CertState, now: Timestamp) -> RotationStep {
     };
     discard(&state.slots, now)
         .or_else(|| retain(state, now))
-        .or_else(|| drop_previous(&state.slots.previous, now))
+        .or_else(|| drop_previous(&state.slots.previous, state.timing.retirement, now))
         .unwrap_or_else(|| advance(state, current, now))
 }
 
@@ -243,21 +246,25 @@ fn retain(state: &CertState, now: Timestamp) -> Option<RotationStep> {
     })
 }
 
-fn drop_previous(previous: &Slot<Previous>, now: Timestamp) -> Option<RotationStep> {
+fn drop_previous(previous: &Slot<Previous>, retirement: Duration, now: Timestamp) -> Option<RotationStep> {
     let previous = previous.filled()?;
     let retired = previous
         .retired
-        .is_some_and(|since| time::later(since, RETIREMENT) <= now);
+        .is_some_and(|since| time::later(since, retirement) <= now);
     (retired || unexpired(&previous.anchors, now).is_empty()).then_some(RotationStep::DropPrevious)
 }
 
 /// The regular course.
 fn advance(state: &CertState, current: &Authority, now: Timestamp) -> RotationStep {
     let Some(next) = state.slots.next.filled() else {
-        let due = current.anchor().renew_at() <= now;
+        let due = current.anchor().renew_at(state.timing.rotate_after) <= now;
         return if due { RotationStep::Publish } else { RotationStep::Keep };
     };
-    let soaked = state.live.trusted.get(next.anchor()).is_some_and(|seen| *seen >= SOAK);
+    let soaked = state
+        .live
+        .trusted
+        .get(next.anchor())
+        .is_some_and(|seen| *seen >= state.timing.soak);
     if soaked && next.anchor().check_time(now).is_ok() {
         RotationStep::Promote {
             why: None,

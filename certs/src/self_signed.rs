@@ -20,6 +20,7 @@ use crate::leaf::{Leaf, LeafError, LeafView};
 use crate::resolver::{Resolver, ResolverError};
 use crate::rotation::{self, CertState, Live, RotationStep, Slots};
 use crate::store::{Client, SecretStore, StoreError, Written};
+use crate::timing::Timing;
 
 /// Until the next tick when all is well: an overwritten `caBundle` must be back within five seconds.
 pub const STEADY: Duration = Duration::from_secs(4);
@@ -44,6 +45,8 @@ pub struct Settings {
     pub configuration_name: String,
     /// The names on the leaf: DNS names and IP addresses.
     pub sans: Vec<String>,
+    /// How long each stage of a rotation lasts, and how often to look.
+    pub timing: Timing,
 }
 
 /// Something in a tick failed; the rest of the tick was done all the same.
@@ -161,6 +164,7 @@ pub struct SelfSigned {
     store: SecretStore,
     injector: Injector,
     sans: Vec<String>,
+    timing: Timing,
     resolver: Arc<Resolver>,
     served: Option<Leaf>,
     trusted: BTreeMap<Anchor, Duration>,
@@ -181,11 +185,12 @@ impl SelfSigned {
     pub fn new(client: Client, settings: Settings, resolver: Arc<Resolver>) -> Self {
         let store = SecretStore::new(client.clone(), &settings.namespace, &settings.secret_name);
         let injector = Injector::new(client, &settings.configuration_name);
-        let sans = settings.sans;
+        let Settings { sans, timing, .. } = settings;
         Self {
             store,
             injector,
             sans,
+            timing,
             resolver,
             served: None,
             trusted: BTreeMap::new(),
@@ -197,7 +202,7 @@ impl SelfSigned {
     pub async fn tick(&mut self, now: Timestamp) -> TickReport {
         let mut report = TickReport {
             trust: Trust::Unknown,
-            next: UNSETTLED,
+            next: self.timing.unsettled,
             outcomes: Vec::new(),
             errors: Vec::new(),
             leaf_not_after: None,
@@ -211,7 +216,7 @@ impl SelfSigned {
         }
         report.trust = self.verify(&seen, now, &mut report.outcomes);
         report.leaf_not_after = self.served.as_ref().map(Leaf::not_after);
-        report.next = pause(&report);
+        report.next = self.pause(&report);
         debug!(trust = ?report.trust, outcomes = ?report.outcomes, "certificates looked after");
         report
     }
@@ -259,6 +264,7 @@ impl SelfSigned {
             let state = CertState {
                 slots: slots.clone(),
                 live: self.live(seen, now),
+                timing: self.timing,
             };
             let step = rotation::step(&state, now);
             if step == RotationStep::Keep {
@@ -319,6 +325,7 @@ impl SelfSigned {
             served: self.served.as_ref(),
             current: current.anchor(),
             trusted: &self.trusted,
+            soak: self.timing.soak,
         };
         if !view.must_issue(now) {
             return Ok(None);
@@ -378,6 +385,22 @@ impl SelfSigned {
         };
         live.webhooks.iter().filter_map(refused).collect()
     }
+
+    fn pause(&self, report: &TickReport) -> Duration {
+        let missing = |outcome: &Outcome| {
+            matches!(
+                outcome,
+                Outcome::ConfigurationMissing { .. } | Outcome::ConfigurationEmpty { .. }
+            )
+        };
+        let under_way = !report.is_verified() || !report.outcomes.iter().all(missing);
+        // After an error there is no hurry: the API server may have enough to do.
+        if under_way && report.errors.is_empty() {
+            self.timing.unsettled
+        } else {
+            self.timing.steady
+        }
+    }
 }
 
 impl Seen {
@@ -404,20 +427,4 @@ fn carried_everywhere(seen: &[Seen]) -> BTreeSet<Anchor> {
     let sets = bundles(seen).map(|pem| Anchor::all_in_pem(pem).into_iter().collect::<BTreeSet<_>>());
     let common = sets.reduce(|one, other| one.intersection(&other).cloned().collect());
     common.filter(|_| complete).unwrap_or_default()
-}
-
-fn pause(report: &TickReport) -> Duration {
-    let missing = |outcome: &Outcome| {
-        matches!(
-            outcome,
-            Outcome::ConfigurationMissing { .. } | Outcome::ConfigurationEmpty { .. }
-        )
-    };
-    let under_way = !report.is_verified() || !report.outcomes.iter().all(missing);
-    // After an error there is no hurry: the API server may have enough to do.
-    if under_way && report.errors.is_empty() {
-        UNSETTLED
-    } else {
-        STEADY
-    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use daemonjob_certs::rotation::RotationStep;
 use daemonjob_certs::{
     CALL_TIMEOUT, CertsError, Configuration, Fault, Outcome, Resolver, STEADY, SelfSigned, Settings, StoreError,
-    TickReport, Trust, UNSETTLED, VerifyError,
+    TickReport, Timing, Trust, UNSETTLED, VerifyError,
 };
 use fake::{Fake, MUTATING, SECRET, VALIDATING};
 use jiff::Timestamp;
@@ -26,6 +26,7 @@ fn replica(fake: &Fake) -> (SelfSigned, Arc<Resolver>) {
         sans: ["hook.jobs.svc", "hook.jobs.svc.cluster.local", "127.0.0.1"]
             .map(String::from)
             .to_vec(),
+        timing: Timing::default(),
     };
     let resolver = Arc::new(Resolver::new());
     (SelfSigned::new(fake.client(), settings, resolver.clone()), resolver)

@@ -46,6 +46,7 @@ fn with_current(current: &Authority) -> CertState {
     CertState {
         slots,
         live: Live::default(),
+        timing: Timing::default(),
     }
 }
 
@@ -79,6 +80,7 @@ fn f29_an_unusable_current_authority_is_replaced_with_the_reason(#[case] current
             ..Slots::default()
         },
         live: Live::default(),
+        timing: Timing::default(),
     };
     let taken = step(&state, start());
     assert!(
@@ -114,6 +116,7 @@ fn f29_what_leaves_may_come_from_stays_trusted_when_the_authority_is_lost() {
             ..Slots::default()
         },
         live,
+        timing: Timing::default(),
     };
     let keep = anchors(&[&bundled, &serving, &stored]);
     assert_eq!(
@@ -151,13 +154,24 @@ fn a_next_authority_takes_over_when_the_current_one_is_lost() {
 fn a_good_authority_is_kept_until_two_thirds_of_its_life_and_then_the_next_is_published() {
     let (current, next) = (authority(start()), authority(days(243)));
     let state = with_current(&current);
-    let due = current.anchor().renew_at();
+    let due = current.anchor().renew_at(Timing::default().rotate_after);
     assert_eq!(
         step(&state, time::earlier(due, Duration::from_secs(1))),
         RotationStep::Keep
     );
     assert_eq!(step(&state, due), RotationStep::Publish);
     assert_eq!(after(&state, due, &next), with_next(&current, &next).slots);
+}
+
+#[test]
+fn a_successor_is_published_at_the_age_asked_for() {
+    let mut state = with_current(&authority(start()));
+    state.timing.rotate_after = DAY;
+    assert_eq!(
+        step(&state, time::earlier(days(1), Duration::from_secs(1))),
+        RotationStep::Keep
+    );
+    assert_eq!(step(&state, days(1)), RotationStep::Publish);
 }
 
 #[rstest]
@@ -352,6 +366,7 @@ impl World {
         let state = CertState {
             slots: self.slots.clone(),
             live,
+            timing: Timing::default(),
         };
         let taken = step(&state, now);
         self.slots = after(&state, now, &authority(now));
@@ -365,6 +380,7 @@ impl World {
             served: replica.leaf.as_ref(),
             current: current.anchor(),
             trusted: &replica.trusted,
+            soak: SOAK,
         };
         if view.must_issue(now) {
             replica.leaf = Some(Leaf::issue(current, &["hook.jobs.svc".to_owned()], now).expect("a leaf"));
