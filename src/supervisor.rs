@@ -20,6 +20,7 @@ use crate::config::{CertsMode, MinTls, RunArgs};
 use crate::controller::{self, Clients};
 use crate::lease::{Elector, Fence};
 use crate::metrics::Metrics;
+use crate::webhook::Webhook;
 
 /// A part of the process: its name and how it ended.
 type Ended = (&'static str, anyhow::Result<()>);
@@ -155,11 +156,12 @@ async fn start_webhook(
         drain: args.drain(),
     };
     let observer: Arc<dyn daemonjob_webhook::Observer> = Arc::<Metrics>::clone(metrics);
-    let bound = daemonjob_webhook::bind(settings, observer).await?;
+    let webhook = Webhook::start(settings, observer).await?;
+    info!(address = %webhook.address(), "the webhook listens");
     let resolver = Arc::new(Resolver::new());
     let serving: Arc<Resolver> = Arc::clone(&resolver);
     let until = stop.clone();
-    parts.spawn(async move { ("webhook", bound.serve(serving, until).await.map_err(Into::into)) });
+    parts.spawn(async move { ("webhook", webhook.serve(serving, until).await) });
 
     let keeper = Keeper {
         resolver: Arc::clone(&resolver),
