@@ -190,7 +190,7 @@ fn start_controller(
     parts: &mut JoinSet<Ended>,
     stop: &CancellationToken,
 ) {
-    let identity = args.identity.clone().unwrap_or_else(default_identity);
+    let identity = args.identity();
     let (elector, fence, leading) = Elector::new(clients.write.clone(), &args.namespace, &args.lease_name, &identity);
     let until = stop.clone();
     parts.spawn(async move {
@@ -234,9 +234,4 @@ async fn follow_lead(
         metrics.lead(false);
         led?;
     }
-}
-
-fn default_identity() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".to_owned());
-    format!("{}_{}", host.trim(), std::process::id())
 }
