@@ -38,9 +38,10 @@ tools: ## Build the control plane's programs, unless they are there
 	$(CARGO) run --quiet --bin daemonjob-cluster -- tools
 
 .PHONY: golden
-golden: ## Rewrite the golden files: CRD, statuses, help, table of reasons
+golden: ## Rewrite the golden files: CRD, statuses, answers of the webhook, help, table of reasons
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --lib crd
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --test status
+	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-webhook --test wire every_vector
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob --test tidy --test cli
 
 .PHONY: test-unit
