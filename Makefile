@@ -49,8 +49,9 @@ test-unit: ## Rings 0 and 1: values and properties beside the code
 	$(CARGO) test --workspace --lib --bins
 
 .PHONY: test-wire
-test-wire: ## Ring 2: the webhook over TLS, certificates against a fake API
+test-wire: ## Ring 2: the webhook over TLS and its patches in Go, certificates against a fake API
 	$(CARGO) test -p daemonjob-webhook -p daemonjob-certs --test '*'
+	$(CARGO) test -p daemonjob --test json_patch
 
 .PHONY: test-apiserver
 test-apiserver: tools ## Ring 3: the program on a real API server
