@@ -18,7 +18,7 @@ pub struct Request {
 }
 
 /// How a request differs from a POST of JSON.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
     method: Option<String>,

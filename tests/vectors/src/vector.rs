@@ -51,7 +51,7 @@ struct Question {
     /// `/validate` sees the object as if `/mutate` had not been asked.
     #[serde(default)]
     unpatched: bool,
-    /// An API server refuses it in these words, before it asks the webhook.
+    /// An API server refuses it in these words if kubectl applies it; the verdict of the webhook is not asked for.
     api_server: Option<String>,
 }
 
@@ -142,7 +142,13 @@ impl Vector {
         self.question.stored.is_some()
     }
 
-    /// What an API server says that refuses it before it asks the webhook.
+    /// Whether it is a creation in which nothing but the object is out of the ordinary, so that kubectl can send it.
+    pub fn is_plain_creation(&self) -> bool {
+        let Question { review, http, .. } = &self.question;
+        !self.is_update() && !self.is_unpatched() && *review == Change::default() && *http == Http::default()
+    }
+
+    /// In what words an API server refuses it by itself, if kubectl applies it.
     pub fn api_server(&self) -> Option<&str> {
         self.question.api_server.as_deref()
     }
