@@ -19,3 +19,4 @@ mod retry;
 mod seed;
 mod starts;
 mod support;
+mod vectors;

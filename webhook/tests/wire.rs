@@ -5,6 +5,8 @@
     reason = "clippy.toml allows it in tests, which does not reach their helper functions"
 )]
 
+mod vectors;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -114,7 +116,11 @@ impl Webhook {
 
     /// As API servers do: TLS 1.3, and both versions of HTTP on offer.
     async fn connect(&self) -> TlsStream<TcpStream> {
-        self.connect_with(&TLS13, &["h2", "http/1.1"], true).await.unwrap()
+        self.try_connect().await.unwrap()
+    }
+
+    async fn try_connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_with(&TLS13, &["h2", "http/1.1"], true).await
     }
 
     async fn ended(mut self) {

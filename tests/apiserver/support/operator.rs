@@ -54,7 +54,8 @@ pub(crate) struct Start<'a> {
 /// A running process. Dropped, it is asked to end, and killed if it does not.
 pub(crate) struct Operator {
     child: Child,
-    admin: SocketAddr,
+    /// Where its plain HTTP pages are.
+    pub(crate) admin: SocketAddr,
 }
 
 impl Operator {
@@ -91,11 +92,6 @@ impl Operator {
             .spawn()
             .expect("the binary runs");
         Self { child, admin }
-    }
-
-    /// Where its plain HTTP pages are.
-    pub(crate) fn admin(&self) -> SocketAddr {
-        self.admin
     }
 
     /// Waits until it says that it is ready.
