@@ -203,7 +203,7 @@ impl Drop for Operator {
 }
 
 /// The names and texts of the logs of all processes that were started from this folder.
-pub(crate) fn log_files(folder: &Path) -> Vec<(String, String)> {
+fn log_files(folder: &Path) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(folder).expect("the folder is there");
     let names = entries
         .flatten()
