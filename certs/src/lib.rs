@@ -53,6 +53,7 @@ mod leaf;
 mod resolver;
 pub mod rotation;
 mod self_signed;
+mod soak;
 mod store;
 mod time;
 mod timing;
