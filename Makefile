@@ -55,6 +55,14 @@ test-wire: ## Ring 2: the webhook over TLS, certificates against a fake API
 test-apiserver: tools ## Ring 3: the program on a real API server
 	$(CARGO) test -p daemonjob --test apiserver
 
+.PHONY: test-admission
+test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing that is done to certificates fails a create
+	$(CARGO) test -p daemonjob --test admission -- --show-output
+
+.PHONY: soak
+soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts (about two hours)
+	SOAK=1 $(CARGO) test -p daemonjob --test admission -- --show-output
+
 .PHONY: test-scale
 test-scale: tools ## Ring 3 with 1,000 nodes: prints what a rollout costs, call by call
 	$(CARGO) test -p daemonjob --test scale -- --show-output

@@ -191,6 +191,14 @@ impl RunArgs {
         Duration::from_secs(self.drain_seconds)
     }
 
+    /// What this replica is called on the Lease and in Events.
+    pub(crate) fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".to_owned());
+            format!("{}_{}", host.trim(), std::process::id())
+        })
+    }
+
     /// The names that API servers may call the webhook by.
     pub(crate) fn webhook_names(&self) -> Vec<String> {
         let service = format!("{}.{}.svc", self.webhook_service, self.namespace);

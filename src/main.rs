@@ -13,6 +13,7 @@ mod lease;
 mod metrics;
 mod supervisor;
 mod telemetry;
+mod webhook;
 
 use std::process::ExitCode;
 

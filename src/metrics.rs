@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daemonjob_core::plan::{Finished, Outcome, Plan, Subject};
 use daemonjob_core::record::Finish;
-use daemonjob_webhook::{Observer, Reviewed};
+use daemonjob_webhook::{Endpoint, Observer, Reviewed};
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -45,11 +45,31 @@ struct JobWrite {
     result: &'static str,
 }
 
+/// Label of a webhook: its path, as controller-runtime has it.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Webhook {
+    webhook: &'static str,
+}
+
+/// Labels of an answered request.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Request {
+    webhook: &'static str,
+    code: u16,
+}
+
 /// Labels of a review.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Review {
     webhook: &'static str,
     outcome: &'static str,
+}
+
+/// Labels of a denial.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Denial {
+    webhook: &'static str,
+    reason: &'static str,
 }
 
 /// Label of a controller, as controller-runtime names it.
@@ -90,8 +110,11 @@ pub(crate) struct Metrics {
     leader: Family<Named, Gauge>,
     nodes: Family<Nodes, Gauge>,
     writes: Family<JobWrite, Counter>,
+    requests: Family<Request, Counter>,
+    request_time: Family<Webhook, Histogram, fn() -> Histogram>,
+    requests_in_flight: Family<Webhook, Gauge>,
     reviews: Family<Review, Counter>,
-    review_time: Family<Review, Histogram, fn() -> Histogram>,
+    denials: Family<Denial, Counter>,
     connections_refused: Counter,
     certificate_expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
 }
@@ -119,13 +142,20 @@ impl Metrics {
             leader: Family::default(),
             nodes: Family::default(),
             writes: Family::default(),
+            requests: Family::default(),
+            request_time: Family::new_with_constructor(seconds),
+            requests_in_flight: Family::default(),
             reviews: Family::default(),
-            review_time: Family::new_with_constructor(seconds),
+            denials: Family::default(),
             connections_refused: Counter::default(),
             certificate_expiry: Family::default(),
         };
         metrics.register_controller();
         metrics.register_webhook();
+        for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+            let webhook = endpoint.path();
+            metrics.requests_in_flight.get_or_create(&Webhook { webhook }).set(0);
+        }
         metrics.lead(false);
         metrics.queued(0);
         // There from the beginning, so that a rate over it has one.
@@ -187,13 +217,28 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "controller_runtime_webhook_requests",
-            "Admission reviews by webhook and outcome",
-            self.reviews.clone(),
+            "Requests for a review, by webhook and HTTP status code",
+            self.requests.clone(),
         );
         registry.register(
             "controller_runtime_webhook_latency_seconds",
-            "Time that an admission review takes",
-            self.review_time.clone(),
+            "Time that the answer to a request for a review takes",
+            self.request_time.clone(),
+        );
+        registry.register(
+            "controller_runtime_webhook_requests_in_flight",
+            "Requests for a review that are being answered",
+            self.requests_in_flight.clone(),
+        );
+        registry.register(
+            "daemonjob_webhook_reviews",
+            "Reviews by webhook and outcome",
+            self.reviews.clone(),
+        );
+        registry.register(
+            "daemonjob_webhook_denials",
+            "Denials by webhook and kind of cause; one with causes of several kinds counts under each",
+            self.denials.clone(),
         );
         registry.register(
             "daemonjob_webhook_connections_refused",
@@ -334,15 +379,28 @@ fn nodes(namespace: &str, name: &str, state: &'static str) -> Nodes {
 }
 
 impl Observer for Metrics {
+    fn began(&self, endpoint: Endpoint) {
+        let webhook = endpoint.path();
+        self.requests_in_flight.get_or_create(&Webhook { webhook }).inc();
+    }
+
+    fn ended(&self, endpoint: Endpoint) {
+        let webhook = endpoint.path();
+        self.requests_in_flight.get_or_create(&Webhook { webhook }).dec();
+    }
+
     fn reviewed(&self, review: &Reviewed) {
-        let labels = Review {
-            webhook: review.endpoint.as_str(),
-            outcome: review.outcome.as_str(),
-        };
-        self.reviews.get_or_create(&labels).inc();
-        self.review_time
-            .get_or_create(&labels)
+        let webhook = review.endpoint.path();
+        let code = review.status;
+        self.requests.get_or_create(&Request { webhook, code }).inc();
+        self.request_time
+            .get_or_create(&Webhook { webhook })
             .observe(review.duration.as_secs_f64());
+        let outcome = review.outcome.as_str();
+        self.reviews.get_or_create(&Review { webhook, outcome }).inc();
+        for reason in review.denied_for.iter().copied() {
+            self.denials.get_or_create(&Denial { webhook, reason }).inc();
+        }
     }
 
     fn connection_refused(&self) {
@@ -368,12 +426,39 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_counts_under_each_kind_of_its_causes() {
+        let metrics = Metrics::new();
+        let endpoint = Endpoint::Validate;
+        metrics.began(endpoint);
+        metrics.reviewed(&Reviewed {
+            endpoint,
+            operation: None,
+            outcome: daemonjob_webhook::Outcome::Denied,
+            status: 200,
+            denied_for: ["FieldValueInvalid", "FieldValueRequired"].into(),
+            duration: Duration::from_millis(1),
+        });
+        let page = metrics.render();
+        for line in [
+            r#"controller_runtime_webhook_requests_in_flight{webhook="/validate"} 1"#,
+            r#"controller_runtime_webhook_requests_total{webhook="/validate",code="200"} 1"#,
+            r#"controller_runtime_webhook_latency_seconds_count{webhook="/validate"} 1"#,
+            r#"daemonjob_webhook_reviews_total{webhook="/validate",outcome="denied"} 1"#,
+            r#"daemonjob_webhook_denials_total{webhook="/validate",reason="FieldValueInvalid"} 1"#,
+            r#"daemonjob_webhook_denials_total{webhook="/validate",reason="FieldValueRequired"} 1"#,
+        ] {
+            assert!(page.contains(line), "{line} is missing:\n{page}");
+        }
+    }
+
+    #[test]
     fn dashboards_of_controller_runtime_find_their_names() {
         let page = Metrics::new().render();
         for name in [
             "leader_election_master_status",
             "controller_runtime_reconcile_time_seconds",
             "workqueue_depth",
+            r#"controller_runtime_webhook_requests_in_flight{webhook="/mutate"} 0"#,
         ] {
             assert!(page.contains(name), "{name}");
         }

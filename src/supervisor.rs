@@ -20,6 +20,7 @@ use crate::config::{CertsMode, MinTls, RunArgs};
 use crate::controller::{self, Clients};
 use crate::lease::{Elector, Fence};
 use crate::metrics::Metrics;
+use crate::webhook::Webhook;
 
 /// A part of the process: its name and how it ended.
 type Ended = (&'static str, anyhow::Result<()>);
@@ -155,11 +156,12 @@ async fn start_webhook(
         drain: args.drain(),
     };
     let observer: Arc<dyn daemonjob_webhook::Observer> = Arc::<Metrics>::clone(metrics);
-    let bound = daemonjob_webhook::bind(settings, observer).await?;
+    let webhook = Webhook::start(settings, observer).await?;
+    info!(address = %webhook.address(), "the webhook listens");
     let resolver = Arc::new(Resolver::new());
     let serving: Arc<Resolver> = Arc::clone(&resolver);
     let until = stop.clone();
-    parts.spawn(async move { ("webhook", bound.serve(serving, until).await.map_err(Into::into)) });
+    parts.spawn(async move { ("webhook", webhook.serve(serving, until).await) });
 
     let keeper = Keeper {
         resolver: Arc::clone(&resolver),
@@ -188,7 +190,7 @@ fn start_controller(
     parts: &mut JoinSet<Ended>,
     stop: &CancellationToken,
 ) {
-    let identity = args.identity.clone().unwrap_or_else(default_identity);
+    let identity = args.identity();
     let (elector, fence, leading) = Elector::new(clients.write.clone(), &args.namespace, &args.lease_name, &identity);
     let until = stop.clone();
     parts.spawn(async move {
@@ -232,9 +234,4 @@ async fn follow_lead(
         metrics.lead(false);
         led?;
     }
-}
-
-fn default_identity() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".to_owned());
-    format!("{}_{}", host.trim(), std::process::id())
 }

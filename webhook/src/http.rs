@@ -1,5 +1,6 @@
 //! The two paths, and what is answered before anything is judged.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,9 +32,12 @@ struct App {
 /// The service behind the socket.
 pub(crate) fn router(observer: Arc<dyn Observer>) -> Router {
     Router::new()
-        .route("/mutate", post(|app, request| serve(app, Endpoint::Mutate, request)))
         .route(
-            "/validate",
+            Endpoint::Mutate.path(),
+            post(|app, request| serve(app, Endpoint::Mutate, request)),
+        )
+        .route(
+            Endpoint::Validate.path(),
             post(|app, request| serve(app, Endpoint::Validate, request)),
         )
         .fallback(|| async { StatusCode::NOT_FOUND })
@@ -57,29 +61,51 @@ async fn check_uri(request: Request, next: Next) -> Response {
 
 async fn serve(State(app): State<App>, endpoint: Endpoint, request: Request) -> Response {
     let started = Instant::now();
+    let _in_flight = InFlight::begin(&*app.observer, endpoint);
     let answered = answer(&app.budget, endpoint, request).await;
-    let (operation, outcome) = match &answered {
-        Ok(answer) => (Some(answer.operation), answer.outcome),
-        Err(refusal) => (None, refusal.outcome()),
-    };
+    let answer = answered.unwrap_or_else(|refusal| {
+        tracing::debug!(webhook = endpoint.path(), error = %refusal, "review refused");
+        Answer {
+            operation: None,
+            outcome: refusal.outcome(),
+            denied_for: BTreeSet::new(),
+            response: refusal.into_response(),
+        }
+    });
     app.observer.reviewed(&Reviewed {
         endpoint,
-        operation,
-        outcome,
+        operation: answer.operation,
+        outcome: answer.outcome,
+        status: answer.response.status().as_u16(),
+        denied_for: answer.denied_for,
         duration: started.elapsed(),
     });
-    match answered {
-        Ok(answer) => answer.response,
-        Err(refusal) => {
-            tracing::debug!(endpoint = endpoint.as_str(), error = %refusal, "review refused");
-            refusal.into_response()
-        }
+    answer.response
+}
+
+/// A request at work, until it is answered or its caller goes away, which drops its future.
+struct InFlight<'a> {
+    observer: &'a dyn Observer,
+    endpoint: Endpoint,
+}
+
+impl<'a> InFlight<'a> {
+    fn begin(observer: &'a dyn Observer, endpoint: Endpoint) -> Self {
+        observer.began(endpoint);
+        Self { observer, endpoint }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.observer.ended(self.endpoint);
     }
 }
 
 struct Answer {
-    operation: Operation,
+    operation: Option<Operation>,
     outcome: Outcome,
+    denied_for: BTreeSet<&'static str>,
     response: Response,
 }
 
@@ -90,7 +116,7 @@ async fn answer(budget: &Budget, endpoint: Endpoint, request: Request) -> Result
     let verdict = judge(endpoint, &request);
     let outcome = outcome(&verdict);
     tracing::debug!(
-        endpoint = endpoint.as_str(),
+        webhook = endpoint.path(),
         uid = request.uid,
         operation = request.operation.as_str(),
         daemonjob.namespace = request.namespace,
@@ -103,8 +129,9 @@ async fn answer(budget: &Budget, endpoint: Endpoint, request: Request) -> Result
     let json = review::answer(&request.uid, &verdict);
     let response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
     Ok(Answer {
-        operation: request.operation,
+        operation: Some(request.operation),
         outcome,
+        denied_for: verdict.denied_for(),
         response,
     })
 }

@@ -1,11 +1,18 @@
 //! What the process may count, without this crate knowing how it counts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::review::Operation;
 
 /// Told about each review. Called on the serving task: it must not block.
 pub trait Observer: Send + Sync + 'static {
+    /// A request on one of the two paths begins.
+    fn began(&self, endpoint: Endpoint);
+
+    /// Its work is over, answered or not: the caller may have gone away.
+    fn ended(&self, endpoint: Endpoint);
+
     /// A request on one of the two paths was answered.
     fn reviewed(&self, review: &Reviewed);
 
@@ -22,6 +29,10 @@ pub struct Reviewed {
     pub operation: Option<Operation>,
     /// How it ended.
     pub outcome: Outcome,
+    /// The HTTP status of the answer; a denial is a 200.
+    pub status: u16,
+    /// The kinds of its causes, each once, if it was denied: `FieldValueInvalid` and the like.
+    pub denied_for: BTreeSet<&'static str>,
     /// From the request's head to the answer.
     pub duration: Duration,
 }
@@ -36,11 +47,11 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// One word, fit for a metric label.
-    pub fn as_str(self) -> &'static str {
+    /// The path, as configurations name it.
+    pub fn path(self) -> &'static str {
         match self {
-            Self::Mutate => "mutate",
-            Self::Validate => "validate",
+            Self::Mutate => "/mutate",
+            Self::Validate => "/validate",
         }
     }
 }

@@ -3,6 +3,8 @@
 //! kubectl prints the causes of a denial with reason Invalid line by line and ignores its message;
 //! Helm, Argo CD and Flux print the message alone. So both say all.
 
+use std::collections::BTreeSet;
+
 use daemonjob_core::names::{GROUP, KIND};
 use daemonjob_core::validation::FieldError;
 use json_patch::Patch;
@@ -28,6 +30,14 @@ impl Verdict {
         Self::Allowed {
             patch: Patch::default(),
             warnings: Vec::new(),
+        }
+    }
+
+    /// The kinds of the causes of a denial.
+    pub(crate) fn denied_for(&self) -> BTreeSet<&'static str> {
+        match self {
+            Self::Allowed { .. } => BTreeSet::new(),
+            Self::Denied(denial) => denial.errors.iter().map(|error| error.kind.cause()).collect(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use daemonjob_webhook::{Observer, Reviewed, Settings, TlsVersion, WebhookError, bind};
+use daemonjob_webhook::{Endpoint, Observer, Reviewed, Settings, TlsVersion, WebhookError, bind};
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ResolvesServerCert;
@@ -33,6 +33,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct Counter(AtomicUsize);
 
 impl Observer for Counter {
+    fn began(&self, _: Endpoint) {}
+
+    fn ended(&self, _: Endpoint) {}
+
     fn reviewed(&self, _: &Reviewed) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }

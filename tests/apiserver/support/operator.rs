@@ -43,6 +43,10 @@ pub(crate) struct Start<'a> {
     pub(crate) port: u16,
     /// The port that the chart's webhook configurations name.
     pub(crate) url_port: u16,
+    /// What it logs.
+    pub(crate) log_level: &'a str,
+    /// How long it goes on answering when it is asked to end.
+    pub(crate) drain_seconds: &'a str,
     /// Further flags.
     pub(crate) flags: &'a [&'a str],
 }
@@ -67,7 +71,13 @@ impl Operator {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let child = Command::new(program)
             .env_clear()
-            .args(["run", "--log-level", "info,daemonjob=debug", "--drain-seconds", "1"])
+            .args([
+                "run",
+                "--log-level",
+                start.log_level,
+                "--drain-seconds",
+                start.drain_seconds,
+            ])
             .args(["--identity", start.identity])
             .args(["--admin-address", &admin.to_string()])
             .args(["--webhook-address", &format!("127.0.0.1:{}", start.port)])
@@ -81,6 +91,11 @@ impl Operator {
             .spawn()
             .expect("the binary runs");
         Self { child, admin }
+    }
+
+    /// Where its plain HTTP pages are.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Waits until it says that it is ready.
@@ -156,17 +171,21 @@ impl Operator {
 
     /// Sends SIGTERM.
     pub(crate) fn ask_to_end(&self) {
-        // The shell's own `kill`: small images lack the program.
-        let pid = self.child.id().to_string();
-        let sent = Command::new("/bin/sh")
-            .args(["-c", "kill -TERM \"$1\"", "kill", &pid])
-            .status();
-        assert!(sent.expect("there is a shell").success(), "SIGTERM could not be sent");
+        signal("TERM", self.child.id());
     }
 
     fn wait_ended(&mut self) -> Result<ExitStatus> {
         wait_ended(&mut self.child, Duration::from_secs(20))
     }
+}
+
+/// Sends a signal to a process that a test started.
+pub(crate) fn signal(name: &str, pid: u32) {
+    // The shell's own `kill`: small images lack the program.
+    let sent = Command::new("/bin/sh")
+        .args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &pid.to_string()])
+        .status();
+    assert!(sent.expect("there is a shell").success(), "SIG{name} could not be sent");
 }
 
 /// How a process ended, within a deadline.
@@ -188,7 +207,7 @@ impl Drop for Operator {
 }
 
 /// The names and texts of the logs of all processes that were started from this folder.
-fn log_files(folder: &Path) -> Vec<(String, String)> {
+pub(crate) fn log_files(folder: &Path) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(folder).expect("the folder is there");
     let names = entries
         .flatten()

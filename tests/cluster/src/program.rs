@@ -28,11 +28,13 @@ pub enum Program {
     Kwok,
     /// Starts and stops the others.
     Kwokctl,
+    /// Sends requests at a steady rate and tells how they went.
+    Vegeta,
 }
 
 impl Program {
     /// All programs.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Etcd,
         Self::Helm,
         Self::KubeApiserver,
@@ -41,6 +43,7 @@ impl Program {
         Self::Kubectl,
         Self::Kwok,
         Self::Kwokctl,
+        Self::Vegeta,
     ];
 
     /// The name of its file.
@@ -54,6 +57,7 @@ impl Program {
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
             Self::Kwokctl => "kwokctl",
+            Self::Vegeta => "vegeta",
         }
     }
 

@@ -38,7 +38,7 @@ const KUBERNETES: [Program; 4] = [
 ];
 
 /// The slowest comes first: whoever watches learns early how long it takes.
-static TOOLS: [Tool; 4] = [
+static TOOLS: [Tool; 5] = [
     Tool {
         name: "kubernetes",
         module: "k8s.io/kubernetes",
@@ -90,6 +90,18 @@ static TOOLS: [Tool; 4] = [
         links: &[],
         programs: &[Program::Helm],
         stamps: |version| vec![format!("helm.sh/helm/v4/internal/version.version={version}")],
+    },
+    Tool {
+        name: "vegeta",
+        module: "github.com/tsenart/vegeta/v12",
+        sources: &[
+            ("go.mod", include_str!("../tools/vegeta/go.mod")),
+            ("go.sum", include_str!("../tools/vegeta/go.sum")),
+        ],
+        targets: &[("vegeta", "github.com/tsenart/vegeta/v12")],
+        links: &[],
+        programs: &[Program::Vegeta],
+        stamps: |_| Vec::new(),
     },
 ];
 

@@ -1,6 +1,7 @@
 //! Requests through the router, as API servers and others send them.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::body::{Body, to_bytes};
 use serde_json::{Value, json};
@@ -13,17 +14,33 @@ mod transport;
 
 /// Keeps what it is told.
 #[derive(Default)]
-struct Recorder(Mutex<Vec<Reviewed>>);
+struct Recorder {
+    reviewed: Mutex<Vec<Reviewed>>,
+    in_flight: AtomicI64,
+}
 
 impl Recorder {
     fn outcomes(&self) -> Vec<Outcome> {
-        self.0.lock().unwrap().iter().map(|review| review.outcome).collect()
+        self.reviewed
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|review| review.outcome)
+            .collect()
     }
 }
 
 impl Observer for Recorder {
+    fn began(&self, _: Endpoint) {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn ended(&self, _: Endpoint) {
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+
     fn reviewed(&self, review: &Reviewed) {
-        self.0.lock().unwrap().push(review.clone());
+        self.reviewed.lock().unwrap().push(review.clone());
     }
 
     fn connection_refused(&self) {}

@@ -427,15 +427,29 @@ async fn the_observer_learns_path_operation_and_outcome() {
     ] {
         router.clone().oneshot(request).await.unwrap();
     }
-    let seen = recorder.0.lock().unwrap();
+    let seen = recorder.reviewed.lock().unwrap();
     let seen: Vec<_> = seen
         .iter()
-        .map(|review| (review.endpoint, review.operation, review.outcome))
+        .map(|review| (review.endpoint, review.operation, review.outcome, review.status))
         .collect();
     let expected = [
-        (Endpoint::Mutate, Some(Operation::Create), Outcome::Patched),
-        (Endpoint::Validate, Some(Operation::Create), Outcome::Denied),
-        (Endpoint::Validate, None, Outcome::Malformed),
+        (Endpoint::Mutate, Some(Operation::Create), Outcome::Patched, 200),
+        (Endpoint::Validate, Some(Operation::Create), Outcome::Denied, 200),
+        (Endpoint::Validate, None, Outcome::Malformed, 400),
     ];
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn the_observer_learns_the_kinds_of_the_causes_each_once() {
+    let recorder = Arc::new(Recorder::default());
+    let body = review_of(
+        "CREATE",
+        &json!({"metadata": {"name": "x"}, "spec": {}}).to_string(),
+        "null",
+    );
+    let answered = router(recorder.clone()).oneshot(request("/validate", body)).await;
+    assert_eq!(answered.unwrap().status(), StatusCode::OK);
+    let seen = recorder.reviewed.lock().unwrap();
+    assert_eq!(seen[0].denied_for, BTreeSet::from(["FieldValueRequired"]));
 }

@@ -205,3 +205,16 @@ async fn b12_bodies_over_24_mib_wait_2_s_and_get_503() {
         1
     );
 }
+
+#[tokio::test]
+async fn a_request_is_in_flight_until_it_is_answered_or_its_caller_goes_away() {
+    let recorder = Arc::new(Recorder::default());
+    let in_flight = || recorder.in_flight.load(Ordering::SeqCst);
+    let mut waiting = Box::pin(router(recorder.clone()).oneshot(request("/validate", stalled(None))));
+    let answered = tokio::time::timeout(Duration::from_millis(1), &mut waiting).await;
+    assert!(answered.is_err(), "its body does not come");
+    assert_eq!(in_flight(), 1);
+    drop(waiting);
+    assert_eq!(in_flight(), 0);
+    assert!(recorder.outcomes().is_empty());
+}

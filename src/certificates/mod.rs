@@ -1,21 +1,28 @@
-//! Keeps the webhook's certificate in order on a timer, and says when the replica may be asked for reviews.
+//! Keeps the webhook's certificate in order, on a timer and whenever a configuration changes, and says when the replica
+//! may be asked for reviews.
+
+mod changes;
+mod news;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemonjob_certs::{Looked, MountedPair, Outcome, Resolver, SelfSigned, Settings, TickReport, Trust};
+use daemonjob_certs::{Looked, MountedPair, Outcome, Resolver, SelfSigned, Settings, TickReport};
 use kube::Client;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::changes::Changes;
+use self::news::Herald;
+use self::standing::Standing;
 use crate::admin::Readiness;
 use crate::clock;
 use crate::config::RunArgs;
 use crate::metrics::Metrics;
 
-/// Ready only when the leaf has verified for so long: API servers need a moment to see a new caBundle.
-const SETTLED: Duration = Duration::from_secs(3);
 /// Between two looks at mounted files.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -39,25 +46,28 @@ impl Keeper {
             sans: args.webhook_names(),
             timing: args.certs_timing.unwrap_or_default(),
         };
+        let mut changes = Changes::of(&client, &args.webhook_configuration);
+        let herald = Herald::new(client.clone(), &args.identity(), &args.namespace, &args.certs_secret);
         let mut own = SelfSigned::new(client, settings, Arc::clone(&self.resolver));
-        let mut trusted_since = None;
+        let mut standing = Standing::default();
         let mut told = Vec::new();
+        let mut tellings = JoinSet::new();
         loop {
             let report = tokio::select! {
                 () = stop.cancelled() => break,
                 report = own.tick(clock::now()) => report,
             };
-            trusted_since = match report.trust {
-                Trust::Trusted => trusted_since.or_else(|| Some(Instant::now())),
-                Trust::Unknown => trusted_since,
-                Trust::Untrusted => None,
-            };
-            self.readiness
-                .set(trusted_since.is_some_and(|since| since.elapsed() >= SETTLED));
+            self.readiness.set(standing.after(report.trust, Instant::now()));
             self.tell(&report, &mut told);
+            // Beside the next look, which must not wait for an API server that does not answer.
+            while tellings.try_join_next().is_some() {}
+            for news in report.outcomes.iter().filter_map(news::news) {
+                tellings.spawn(herald.clone().tell(news));
+            }
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(report.next) => {}
+                () = changes.next() => {}
             }
         }
         self.readiness.set(false);
