@@ -16,6 +16,7 @@ mod observer;
 mod pace;
 mod review;
 mod server;
+mod shape;
 mod subject;
 mod tls;
 mod validate;
