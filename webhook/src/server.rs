@@ -31,7 +31,7 @@ use crate::{TlsVersion, WebhookError, http, tls};
 
 /// Open connections; beyond it, the one that would be missed least has to go.
 /// An API server keeps 25 idle ones to a webhook, and there are seldom more than five API servers.
-const CONNECTIONS_MAX: usize = 1024;
+pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Connections in their handshake; beyond it, the one that takes longest has to go.
 /// A flood of half-open connections so costs those that never get anywhere, not the API server.
 const HANDSHAKES_MAX: usize = 1024;
