@@ -82,6 +82,9 @@ impl Keeper {
             self.metrics.certificate_ends("authority", at);
         }
         let mut troubles: Vec<String> = report.errors.iter().map(|error| chain(error)).collect();
+        for change in report.outcomes.iter().filter_map(news::change) {
+            self.metrics.certificate_changed(change);
+        }
         for outcome in &report.outcomes {
             match outcome {
                 Outcome::BundleConflict { .. } | Outcome::SecretConflict => {}
@@ -121,9 +124,15 @@ impl Keeper {
                 }
             };
             match looked {
-                Ok(Looked::Loaded) => info!("the mounted certificate is served"),
+                Ok(Looked::Loaded) => {
+                    info!("the mounted certificate is served");
+                    self.metrics.certificate_changed("mounted_loaded");
+                }
                 Ok(Looked::Unchanged) => {}
-                Err(error) => warn!(error = chain(&error), "the mounted certificate was not taken"),
+                Err(error) => {
+                    warn!(error = chain(&error), "the mounted certificate was not taken");
+                    self.metrics.certificate_changed("mounted_refused");
+                }
             }
             if let Some(validity) = pair.validity() {
                 self.metrics.certificate_ends("leaf", validity.not_after);

@@ -2,22 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use daemonjob_cluster::until;
 
 use crate::load::Load;
 use crate::probe::Probe;
-use crate::stage::{Act, Stage, is_soak};
-use crate::support::operator::log_files;
+use crate::stage::{Act, Replica, is_soak};
 use crate::support::trial::show;
 
 /// A rotation in some four seconds instead of eight months. The proportions are those of clusters: what was trusted
 /// stays so for longer than replicas and API servers take to notice.
 const TIMING: &str = "--certs-timing=3000,800,2000,400,200";
 
-fn promoted(stage: &Stage) -> usize {
-    let files = log_files(stage.cluster.folder());
-    let promoted = |text: &String| text.matches("step: Promote").count();
-    files.iter().map(|(_, text)| promoted(text)).sum()
+/// How often one of them had the next authority sign.
+fn rotations(replicas: &[Replica]) -> Result<f64> {
+    let promoted = r#"daemonjob_certificate_changes_total{change="authority_promoted"}"#;
+    let counts = replicas.iter().map(|replica| replica.operator.metric(promoted));
+    counts.sum()
 }
 
 #[test]
@@ -26,18 +27,20 @@ fn i15_f31_rotations_under_continuous_admissions_fail_none() {
     let act = Act::begin();
     let stage = act.stage();
     let replicas = stage.two_replicas(&[TIMING]);
-    let before = promoted(stage);
     let probe = Probe::start(
         &stage.cluster.kubeconfig(),
         replicas.each_ref().map(|it| it.endpoint).to_vec(),
     );
     let load = Load::start(&stage.cluster);
     let begun = Instant::now();
-    let rotations = until("the rotations", Duration::from_secs(60 + 20 * wanted), || {
-        let rotations = promoted(stage) - before;
-        std::thread::sleep(Duration::from_secs(1));
-        Ok((rotations as u64 >= wanted).then_some(rotations))
-    });
+    let rotations = until(
+        "the rotations",
+        Duration::from_secs(60) + Duration::from_secs(20) * wanted,
+        || {
+            let rotations = rotations(&replicas)?;
+            Ok((rotations >= f64::from(wanted)).then_some(rotations))
+        },
+    );
     let (report, shaken) = (load.stop(), probe.stop());
     let rotations = rotations.expect("it goes on rotating");
     show(&format!(

@@ -121,7 +121,7 @@ impl Stage {
         });
         let endpoint = Endpoint {
             webhook: ([127, 0, 0, 1], port).into(),
-            admin: operator.admin(),
+            admin: operator.admin,
         };
         self.balancer.add(endpoint);
         Replica { operator, endpoint }

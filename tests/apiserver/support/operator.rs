@@ -54,7 +54,8 @@ pub(crate) struct Start<'a> {
 /// A running process. Dropped, it is asked to end, and killed if it does not.
 pub(crate) struct Operator {
     child: Child,
-    admin: SocketAddr,
+    /// Where its plain HTTP pages are.
+    pub(crate) admin: SocketAddr,
 }
 
 impl Operator {
@@ -91,11 +92,6 @@ impl Operator {
             .spawn()
             .expect("the binary runs");
         Self { child, admin }
-    }
-
-    /// Where its plain HTTP pages are.
-    pub(crate) fn admin(&self) -> SocketAddr {
-        self.admin
     }
 
     /// Waits until it says that it is ready.
@@ -207,7 +203,7 @@ impl Drop for Operator {
 }
 
 /// The names and texts of the logs of all processes that were started from this folder.
-pub(crate) fn log_files(folder: &Path) -> Vec<(String, String)> {
+fn log_files(folder: &Path) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(folder).expect("the folder is there");
     let names = entries
         .flatten()
