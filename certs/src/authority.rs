@@ -66,6 +66,13 @@ pub enum Fault {
     UnreadableKey,
 }
 
+impl Fault {
+    /// Whether the content is good and only the clock speaks against it.
+    pub(crate) fn is_of_time(self) -> bool {
+        matches!(self, Self::Expired | Self::NotYetValid)
+    }
+}
+
 /// An authority could not be made.
 #[derive(Debug, Error)]
 pub enum AuthorityError {
