@@ -38,9 +38,10 @@ tools: ## Build the control plane's programs, unless they are there
 	$(CARGO) run --quiet --bin daemonjob-cluster -- tools
 
 .PHONY: golden
-golden: ## Rewrite the golden files: CRD, statuses, help, table of reasons
+golden: ## Rewrite the golden files: CRD, statuses, answers of the webhook, help, table of reasons
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --lib crd
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --test status
+	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-webhook --test wire every_vector
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob --test tidy --test cli
 
 .PHONY: test-unit
@@ -48,12 +49,21 @@ test-unit: ## Rings 0 and 1: values and properties beside the code
 	$(CARGO) test --workspace --lib --bins
 
 .PHONY: test-wire
-test-wire: ## Ring 2: the webhook over TLS, certificates against a fake API
+test-wire: ## Ring 2: the webhook over TLS and its patches in Go, certificates against a fake API
 	$(CARGO) test -p daemonjob-webhook -p daemonjob-certs --test '*'
+	$(CARGO) test -p daemonjob --test json_patch
 
 .PHONY: test-apiserver
 test-apiserver: tools ## Ring 3: the program on a real API server
 	$(CARGO) test -p daemonjob --test apiserver
+
+.PHONY: test-admission
+test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing that is done to certificates fails a create
+	$(CARGO) test -p daemonjob --test admission -- --show-output
+
+.PHONY: soak
+soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts (about two hours)
+	SOAK=1 $(CARGO) test -p daemonjob --test admission -- --show-output
 
 .PHONY: test-scale
 test-scale: tools ## Ring 3 with 1,000 nodes: prints what a rollout costs, call by call

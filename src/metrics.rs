@@ -97,6 +97,12 @@ struct Certificate {
     certificate: &'static str,
 }
 
+/// Label of a change of a certificate.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Change {
+    change: &'static str,
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -117,6 +123,7 @@ pub(crate) struct Metrics {
     denials: Family<Denial, Counter>,
     connections_refused: Counter,
     certificate_expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
+    certificate_changes: Family<Change, Counter>,
 }
 
 const CONTROLLER: &str = "daemonjob";
@@ -149,6 +156,7 @@ impl Metrics {
             denials: Family::default(),
             connections_refused: Counter::default(),
             certificate_expiry: Family::default(),
+            certificate_changes: Family::default(),
         };
         metrics.register_controller();
         metrics.register_webhook();
@@ -249,6 +257,11 @@ impl Metrics {
             "daemonjob_certificate_expiry_timestamp_seconds",
             "End of a certificate's validity",
             self.certificate_expiry.clone(),
+        );
+        registry.register(
+            "daemonjob_certificate_changes",
+            "Changes that this replica made to leaf, authorities and caBundle",
+            self.certificate_changes.clone(),
         );
     }
 
@@ -359,6 +372,11 @@ impl Metrics {
     /// A status was written, or not.
     pub(crate) fn reported(&self, written: bool) {
         self.reconciled(if written { "status_written" } else { "status_error" });
+    }
+
+    /// Leaf, authorities or caBundle were changed by this replica.
+    pub(crate) fn certificate_changed(&self, change: &'static str) {
+        self.certificate_changes.get_or_create(&Change { change }).inc();
     }
 
     /// A certificate ends then.

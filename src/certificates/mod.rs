@@ -82,6 +82,9 @@ impl Keeper {
             self.metrics.certificate_ends("authority", at);
         }
         let mut troubles: Vec<String> = report.errors.iter().map(|error| chain(error)).collect();
+        for change in report.outcomes.iter().filter_map(news::change) {
+            self.metrics.certificate_changed(change);
+        }
         for outcome in &report.outcomes {
             match outcome {
                 Outcome::BundleConflict { .. } | Outcome::SecretConflict => {}

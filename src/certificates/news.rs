@@ -83,6 +83,29 @@ pub(super) fn news(outcome: &Outcome) -> Option<News> {
     }
 }
 
+/// What an outcome changed, as a label of a metric.
+pub(super) fn change(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::BundlePatched { .. } => Some("bundle_written"),
+        Outcome::LeafIssued { .. } => Some("leaf_issued"),
+        Outcome::SecretCreated => Some("secret_created"),
+        Outcome::Rotated { step } => match step {
+            RotationStep::Discard { .. } => Some("authority_discarded"),
+            RotationStep::DropPrevious => Some("authority_dropped"),
+            RotationStep::Generate { .. } => Some("authority_generated"),
+            RotationStep::Keep => None,
+            RotationStep::Promote { .. } => Some("authority_promoted"),
+            RotationStep::Publish => Some("authority_published"),
+            RotationStep::Retain { .. } => Some("authority_retained"),
+        },
+        Outcome::BundleConflict { .. }
+        | Outcome::ConfigurationEmpty { .. }
+        | Outcome::ConfigurationMissing { .. }
+        | Outcome::LeafRefused { .. }
+        | Outcome::SecretConflict => None,
+    }
+}
+
 /// Sends Events about the Secret.
 #[derive(Clone)]
 pub(super) struct Herald {

@@ -6,6 +6,7 @@
 )]
 
 mod support;
+mod vectors;
 
 use std::io::ErrorKind;
 use std::sync::Arc;

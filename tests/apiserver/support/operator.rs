@@ -43,6 +43,10 @@ pub(crate) struct Start<'a> {
     pub(crate) port: u16,
     /// The port that the chart's webhook configurations name.
     pub(crate) url_port: u16,
+    /// What it logs.
+    pub(crate) log_level: &'a str,
+    /// How long it goes on answering when it is asked to end.
+    pub(crate) drain_seconds: &'a str,
     /// Further flags.
     pub(crate) flags: &'a [&'a str],
 }
@@ -50,7 +54,8 @@ pub(crate) struct Start<'a> {
 /// A running process. Dropped, it is asked to end, and killed if it does not.
 pub(crate) struct Operator {
     child: Child,
-    admin: SocketAddr,
+    /// Where its plain HTTP pages are.
+    pub(crate) admin: SocketAddr,
 }
 
 impl Operator {
@@ -67,7 +72,13 @@ impl Operator {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let child = Command::new(program)
             .env_clear()
-            .args(["run", "--log-level", "info,daemonjob=debug", "--drain-seconds", "1"])
+            .args([
+                "run",
+                "--log-level",
+                start.log_level,
+                "--drain-seconds",
+                start.drain_seconds,
+            ])
             .args(["--identity", start.identity])
             .args(["--admin-address", &admin.to_string()])
             .args(["--webhook-address", &format!("127.0.0.1:{}", start.port)])
@@ -156,17 +167,21 @@ impl Operator {
 
     /// Sends SIGTERM.
     pub(crate) fn ask_to_end(&self) {
-        // The shell's own `kill`: small images lack the program.
-        let pid = self.child.id().to_string();
-        let sent = Command::new("/bin/sh")
-            .args(["-c", "kill -TERM \"$1\"", "kill", &pid])
-            .status();
-        assert!(sent.expect("there is a shell").success(), "SIGTERM could not be sent");
+        signal("TERM", self.child.id());
     }
 
     fn wait_ended(&mut self) -> Result<ExitStatus> {
         wait_ended(&mut self.child, Duration::from_secs(20))
     }
+}
+
+/// Sends a signal to a process that a test started.
+pub(crate) fn signal(name: &str, pid: u32) {
+    // The shell's own `kill`: small images lack the program.
+    let sent = Command::new("/bin/sh")
+        .args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &pid.to_string()])
+        .status();
+    assert!(sent.expect("there is a shell").success(), "SIG{name} could not be sent");
 }
 
 /// How a process ended, within a deadline.

@@ -149,6 +149,8 @@ impl World {
             identity,
             port,
             url_port: self.port,
+            log_level: "info,daemonjob=debug",
+            drain_seconds: "1",
             flags,
         })
     }
@@ -235,7 +237,7 @@ impl World {
 }
 
 /// Installs the chart, or puts back what is missing of it.
-fn install(cluster: &Cluster, port: u16) {
+pub(crate) fn install(cluster: &Cluster, port: u16) {
     let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("charts/daemonjob");
     let chart = chart.to_str().expect("the path is UTF-8");
     let url = format!("webhook.url=https://127.0.0.1:{port}");

@@ -1,5 +1,6 @@
 //! What we ask of Go: its version, its platform, and a few lines of a go.mod.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
@@ -23,10 +24,9 @@ impl Go {
     pub(crate) fn installed(folder: &Path, needed: &str) -> Result<Self> {
         let output = match command(folder).args(["env", "GOVERSION", "GOOS", "GOARCH"]).output() {
             Ok(output) => output,
-            Err(error) if error.kind() == ErrorKind::NotFound => bail!(
-                "Go is not installed (there is no `go` in PATH): install Go {needed} or newer, \
-                 or name ready-made programs with KUBEBUILDER_ASSETS"
-            ),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                bail!("Go is not installed (there is no `go` in PATH): install Go {needed} or newer")
+            }
             Err(error) => return Err(error).context("`go env` could not be run"),
         };
         let text = String::from_utf8_lossy(&output.stdout);
@@ -43,13 +43,22 @@ impl Go {
     /// Refuses a Go that is older than a module asks for.
     pub(crate) fn check(&self, needed: &str) -> Result<()> {
         if parse(&self.version) < parse(needed) {
-            bail!(
-                "{} is too old: install Go {needed} or newer, or name ready-made programs with KUBEBUILDER_ASSETS",
-                self.version
-            );
+            bail!("{} is too old: install Go {needed} or newer", self.version);
         }
         Ok(())
     }
+}
+
+/// A `go` command in the folder of a module, as the programs here are built.
+///
+/// # Errors
+/// If no Go is installed, or one that is older than the module asks for.
+pub fn go(module: &Path) -> Result<Command> {
+    let file = module.join("go.mod");
+    let go_mod = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let needed = needed(&go_mod).with_context(|| format!("{} names no version of Go", file.display()))?;
+    Go::installed(module, needed)?.check(needed)?;
+    Ok(command(module))
 }
 
 /// A `go` command that neither downloads another Go nor lets the user's settings or a workspace change the result.

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::environment::Environment;
 
 /// The folder of ready-made programs, as controller-runtime's envtest calls it.
-const ASSETS: &str = "KUBEBUILDER_ASSETS";
+pub(crate) const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
 /// A program that the cluster or its user runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::builder;
 use crate::environment::Environment;
 use crate::golang::{self, Go};
-use crate::program::Program;
+use crate::program::{ASSETS, Program};
 
 /// One Go module: its own go.mod, because a shared one would force one Kubernetes version on all tools.
 #[derive(Debug)]
@@ -201,9 +201,9 @@ impl Tools {
             let shelf = environment.cache()?.join("tools");
             std::fs::create_dir_all(&shelf)
                 .with_context(|| format!("the folder for the tools, {}, cannot be made", shelf.display()))?;
-            let go = Go::installed(&shelf, first.needed_go())?;
+            let go = Go::installed(&shelf, first.needed_go()).map_err(|error| or_ready_made(&error))?;
             for (index, tool) in wanted.iter().enumerate() {
-                go.check(tool.needed_go())?;
+                go.check(tool.needed_go()).map_err(|error| or_ready_made(&error))?;
                 let folder = tool.folder(&shelf, &go);
                 let prefix = format!("[{}/{}] {} {}", index + 1, wanted.len(), tool.name, tool.version());
                 builder::provide(tool, &folder, &mut |line| progress(&format!("{prefix}: {line}")))?;
@@ -221,6 +221,11 @@ impl Tools {
             .get(&program)
             .expect("`ensure` names a file for every program")
     }
+}
+
+/// Go is not the only way to the programs.
+fn or_ready_made(error: &anyhow::Error) -> anyhow::Error {
+    anyhow!("{error:#}, or name ready-made programs with {ASSETS}")
 }
 
 #[cfg(test)]

@@ -108,7 +108,11 @@ impl Webhook {
 
     /// As API servers do: TLS 1.3, and both versions of HTTP on offer.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
-        self.connect_with(&TLS13, &["h2", "http/1.1"], true).await.unwrap()
+        self.try_connect().await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_with(&TLS13, &["h2", "http/1.1"], true).await
     }
 
     pub(crate) async fn ended(mut self) {
