@@ -12,20 +12,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::error::Refusal;
+use crate::server::CONNECTIONS_MAX;
 
 /// Largest body. API servers take objects of 3 MiB, and the review of an update holds two.
 pub(crate) const BODY_MAX: u32 = 7 << 20;
 /// Bodies in flight, together. What a review allocates is in proportion to them.
 const IN_FLIGHT_MAX: u32 = 24 << 20;
+/// Bodies up to here take no room, because there is always room for one on each connection:
+/// whoever announces large bodies and never sends them cannot keep the usual review waiting.
+const SMALL_MAX: u32 = 16 << 10;
+/// What the larger ones share.
+const ROOM: u32 = IN_FLIGHT_MAX - SMALL_MAX * CONNECTIONS_MAX as u32;
 /// How long a review waits for room. API servers give up after 5 s, so that an answer must leave time for another try.
 pub(crate) const BUDGET_WAIT: Duration = Duration::from_secs(2);
 /// How long a body may take to arrive once there is room for it.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
-const _: () = assert!(
-    BODY_MAX <= IN_FLIGHT_MAX,
-    "the largest body must fit, or it would wait for ever"
-);
+const _: () = assert!(BODY_MAX <= ROOM, "the largest body must fit, or it would wait for ever");
 
 /// Room for the bodies that are read and judged at the same time.
 #[derive(Clone)]
@@ -34,12 +37,12 @@ pub(crate) struct Budget(Arc<Semaphore>);
 /// A body and its room, given back together.
 pub(crate) struct Held {
     pub(crate) bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Budget {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(IN_FLIGHT_MAX as usize)))
+        Self(Arc::new(Semaphore::new(ROOM as usize)))
     }
 
     /// The whole body. Room for it is taken first, in full: bodies that get their room piece by piece
@@ -52,25 +55,34 @@ impl Budget {
                 .filter(|length| *length <= BODY_MAX)
                 .ok_or(Refusal::TooLarge)
         })?;
-        let room = timeout(BUDGET_WAIT, Arc::clone(&self.0).acquire_many_owned(length))
-            .await
-            .map_err(|_| Refusal::Overloaded)?
-            .expect("the semaphore is never closed");
-        let bytes = timeout(READ_TIMEOUT, collect(body, declared.map_or(0, |_| length as usize)))
+        let room = match length {
+            ..=SMALL_MAX => None,
+            _ => Some(self.room_for(length).await?),
+        };
+        let expected = declared.map_or(0, |_| length);
+        let bytes = timeout(READ_TIMEOUT, collect(body, expected, length))
             .await
             .map_err(|_| Refusal::TooSlow)??;
         Ok(Held { bytes, _room: room })
     }
+
+    async fn room_for(&self, length: u32) -> Result<OwnedSemaphorePermit, Refusal> {
+        let room = timeout(BUDGET_WAIT, Arc::clone(&self.0).acquire_many_owned(length))
+            .await
+            .map_err(|_| Refusal::Overloaded)?;
+        Ok(room.expect("the semaphore is never closed"))
+    }
 }
 
 /// What the body holds, in no more memory than that.
-async fn collect(mut body: Body, declared: usize) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::with_capacity(declared);
+/// No longer than `most`: hyper sees to it where the length was announced, and where it was not, this is the largest.
+async fn collect(mut body: Body, expected: u32, most: u32) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::with_capacity(expected as usize);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else {
             continue;
         };
-        if bytes.len() + data.len() > BODY_MAX as usize {
+        if bytes.len() + data.len() > most as usize {
             return Err(Refusal::TooLarge);
         }
         bytes.extend_from_slice(&data);

@@ -15,6 +15,7 @@ mod mutate;
 mod observer;
 mod pace;
 mod review;
+mod seats;
 mod server;
 mod shape;
 mod subject;

@@ -16,7 +16,7 @@ pub trait Observer: Send + Sync + 'static {
     /// A request on one of the two paths was answered.
     fn reviewed(&self, review: &Reviewed);
 
-    /// A connection was not taken up: `accept` failed, or too many connections were open.
+    /// `accept` failed, or a connection had to go because too many were open.
     fn connection_refused(&self);
 }
 

@@ -6,12 +6,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::seats::Standing;
 
 /// Longer than the 90 s for which API servers keep a connection: the client closes first.
 const IDLE_MAX: Duration = Duration::from_secs(120);
@@ -43,11 +45,25 @@ impl Phase {
 
 /// What a connection is doing, told by its service and seen by its socket.
 #[derive(Clone, Debug)]
-pub(crate) struct Pace(Arc<Mutex<(Phase, Instant)>>);
+pub(crate) struct Pace(Arc<Mutex<State>>);
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    phase: Phase,
+    since: Instant,
+    opened: Instant,
+    has_carried_a_review: bool,
+}
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new((Phase::Idle, Instant::now()))))
+        let now = Instant::now();
+        Self(Arc::new(Mutex::new(State {
+            phase: Phase::Idle,
+            since: now,
+            opened: now,
+            has_carried_a_review: false,
+        })))
     }
 
     /// A request's head is complete.
@@ -55,9 +71,23 @@ impl Pace {
         self.enter(Phase::Answering);
     }
 
-    /// Its answer is made.
-    pub(crate) fn answered(&self) {
-        self.enter(Phase::Idle);
+    /// Its answer is made, and was a verdict if it was a review.
+    pub(crate) fn answered(&self, is_verdict: bool) {
+        let mut state = self.state();
+        state.phase = Phase::Idle;
+        state.since = Instant::now();
+        state.has_carried_a_review |= is_verdict;
+    }
+
+    /// How much the connection would be missed.
+    pub(crate) fn standing(&self) -> Standing {
+        let state = *self.state();
+        match state.phase {
+            // Since it was opened, not since it last did something: doing things is cheap.
+            _ if !state.has_carried_a_review => Standing::Unproven(state.opened),
+            Phase::Idle => Standing::Idle(state.since),
+            Phase::Answering | Phase::Head => Standing::Busy(state.since),
+        }
     }
 
     fn bytes_arrived(&self) {
@@ -67,16 +97,22 @@ impl Pace {
     }
 
     fn phase(&self) -> Phase {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+        self.state().phase
     }
 
     fn enter(&self, phase: Phase) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (phase, Instant::now());
+        let mut state = self.state();
+        state.phase = phase;
+        state.since = Instant::now();
     }
 
     fn deadline(&self) -> Instant {
-        let (phase, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        since + phase.limit()
+        let state = *self.state();
+        state.since + state.phase.limit()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,10 +26,12 @@ use tower::ServiceExt;
 
 use crate::observer::Observer;
 use crate::pace::{Pace, Paced};
+use crate::seats::Seats;
 use crate::{TlsVersion, WebhookError, http, tls};
 
-/// Open connections. An API server keeps 25 idle ones to a webhook, and there are seldom more than five API servers.
-const CONNECTIONS_MAX: usize = 1024;
+/// Open connections; beyond it, the one that would be missed least has to go.
+/// An API server keeps 25 idle ones to a webhook, and there are seldom more than five API servers.
+pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Connections in their handshake; beyond it, the one that takes longest has to go.
 /// A flood of half-open connections so costs those that never get anywhere, not the API server.
 const HANDSHAKES_MAX: usize = 1024;
@@ -110,7 +113,7 @@ impl Bound {
             stopping: CancellationToken::new(),
             handshakes: JoinSet::new(),
             oldest_handshakes: VecDeque::new(),
-            connections: JoinSet::new(),
+            connections: Seats::new(CONNECTIONS_MAX),
             pause: None,
         };
         let end = async {
@@ -137,7 +140,7 @@ struct Server {
     stopping: CancellationToken,
     handshakes: JoinSet<Option<Connection>>,
     oldest_handshakes: VecDeque<AbortHandle>,
-    connections: JoinSet<()>,
+    connections: Seats,
     /// No `accept` before this.
     pause: Option<Instant>,
 }
@@ -155,7 +158,7 @@ impl Server {
                 },
                 () = sleep_until(resume), if self.pause.is_some() => self.pause = None,
                 Some(greeted) = self.handshakes.join_next() => self.attach(greeted),
-                Some(ended) = self.connections.join_next() => note_panic(ended),
+                Some(ended) = self.connections.ended() => note_panic(ended),
             }
         }
     }
@@ -178,14 +181,13 @@ impl Server {
             Ok(None) => return,
             Err(error) => return note_panic(Err(error)),
         };
-        if self.connections.len() >= CONNECTIONS_MAX {
-            tracing::debug!(limit = CONNECTIONS_MAX, "webhook connection refused: too many are open");
-            self.observer.connection_refused();
-            return;
-        }
+        let (router, pace) = (self.router.clone(), Pace::new());
         let (closing, stopping) = (self.closing.clone(), self.stopping.clone());
-        self.connections
-            .spawn(converse(stream, self.router.clone(), closing, stopping));
+        let connection = converse(stream, pace.clone(), router, closing, stopping);
+        if self.connections.take(pace, connection) {
+            tracing::debug!("webhook connection displaced: too many are open");
+            self.observer.connection_refused();
+        }
     }
 
     fn rest(&mut self, error: &io::Error) {
@@ -204,17 +206,9 @@ impl Server {
     async fn stop(mut self) {
         self.handshakes.shutdown().await;
         self.stopping.cancel();
-        let rest = async {
-            while let Some(ended) = self.connections.join_next().await {
-                note_panic(ended);
-            }
-        };
-        if timeout(STOP_TIMEOUT, rest).await.is_err() {
-            tracing::warn!(
-                connections = self.connections.len(),
-                "webhook stops with reviews unanswered"
-            );
-            self.connections.shutdown().await;
+        let left = self.connections.close(STOP_TIMEOUT, note_panic).await;
+        if left > 0 {
+            tracing::warn!(connections = left, "webhook stops with reviews unanswered");
         }
     }
 }
@@ -244,8 +238,13 @@ async fn shake_hands(tls: TlsAcceptor, stream: TcpStream) -> Option<Connection> 
     }
 }
 
-async fn converse(stream: Connection, router: Router, closing: CancellationToken, stopping: CancellationToken) {
-    let pace = Pace::new();
+async fn converse(
+    stream: Connection,
+    pace: Pace,
+    router: Router,
+    closing: CancellationToken,
+    stopping: CancellationToken,
+) {
     let socket = TokioIo::new(Paced::new(stream, pace.clone()));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         pace.request();
@@ -257,7 +256,7 @@ async fn converse(stream: Connection, router: Router, closing: CancellationToken
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            pace.answered();
+            pace.answered(response.status() == StatusCode::OK);
             Ok::<_, Infallible>(response)
         }
     });

@@ -36,7 +36,7 @@ async fn p12_a_request_after_89_s_of_idling_is_read() {
         });
         assert_eq!(read.unwrap(), b'x');
         pace.request();
-        pace.answered();
+        pace.answered(true);
     }
 }
 

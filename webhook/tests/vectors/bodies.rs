@@ -110,10 +110,10 @@ async fn b12_1000_reviews_in_parallel_hold_24_mib_and_the_rest_is_told_to_come_a
         }
     }
     assert_eq!(held + sent_away, count);
-    // Three of 7 MiB fit into 24 MiB, each 3 s.
+    // Besides the small ones, one of 7 MiB fits into 24 MiB, for 3 s.
     let rounds = started.elapsed().as_secs_f64() / Duration::from_secs(3).as_secs_f64();
     assert!(
-        held >= 3 && f64::from(u16::try_from(held).unwrap()) <= 3.0 * rounds.ceil(),
+        held >= 1 && f64::from(u16::try_from(held).unwrap()) <= rounds.ceil(),
         "{held} in {rounds} rounds"
     );
 
