@@ -122,7 +122,7 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_j
 
 fn mapping<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     let raw = <&RawValue>::deserialize(deserializer)?;
-    object(raw.get()).map_err(D::Error::custom)
+    object(raw.get()).map_err(|error| without_position(&error))
 }
 
 fn short<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
@@ -133,7 +133,16 @@ fn short<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Res
             "{length} bytes where at most {MEMBER_MAX} are read"
         )));
     }
-    serde_json::from_str(text).map_err(D::Error::custom)
+    serde_json::from_str(text).map_err(|error| without_position(&error))
+}
+
+/// An error of a member, for the decoder of what is around it, which says where it is.
+fn without_position<E: serde::de::Error>(error: &serde_json::Error) -> E {
+    let text = error.to_string();
+    E::custom(
+        text.rsplit_once(" at line ")
+            .map_or(text.as_str(), |(message, _)| message),
+    )
 }
 
 /// A text that is only shown. Users choose it, so that its length is no fault of the review: a long one is left out.
@@ -142,7 +151,7 @@ fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
     if raw.get().len() > MEMBER_MAX && raw.get().starts_with('"') {
         return Ok(None);
     }
-    short(raw).map_err(D::Error::custom)
+    short(raw).map_err(|error| without_position(&error))
 }
 
 /// The first stage: which review is this?

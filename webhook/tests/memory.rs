@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use peak_alloc::PeakAlloc;
@@ -36,29 +37,21 @@ const CONNECTION: usize = 64 << 10;
 /// Longest answer, whatever was asked.
 const ANSWER_MAX: usize = 512 << 10;
 
-/// As many of the pieces as fit, with commas between them.
-fn many(size: usize, piece: impl Fn(usize) -> String) -> String {
-    let mut text = String::with_capacity(size);
-    for index in 0.. {
-        let next = piece(index);
-        if text.len() + next.len() + 1 > size {
-            break;
-        }
-        if index > 0 {
-            text.push(',');
-        }
-        text.push_str(&next);
-    }
-    text
-}
-
+/// As many of the piece as fit, with commas between them.
 fn same(size: usize, piece: &str) -> String {
-    many(size, |_| piece.to_owned())
+    let others = size / (piece.len() + 1) - 1;
+    format!("{}{piece}", format!("{piece},").repeat(others))
 }
 
 /// Members with a name each.
 fn members(size: usize, value: &str) -> String {
-    many(size, |index| format!("\"-{index}\":{value}"))
+    let mut text = r#""-":0"#.to_owned();
+    let mut index = 0;
+    while text.len() + value.len() + 16 < size {
+        write!(text, ",\"-{index}\":{value}").unwrap();
+        index += 1;
+    }
+    text
 }
 
 /// A text, which ends in an escape: a decoder can then not take it as it stands.

@@ -9,7 +9,7 @@ use super::*;
 
 pub(super) const HASH: &str = "daemon.justk8s.com/template-hash";
 
-fn template() -> Value {
+pub(super) fn template() -> Value {
     json!({"spec": {"template": {"spec": {
         "containers": [{
             "name": "hello",
