@@ -97,10 +97,8 @@ async fn start(args: RunArgs, parts: &mut JoinSet<Ended>, stop: &CancellationTok
     let page = Arc::clone(&metrics);
     let (ready, until) = (readiness.clone(), stop.clone());
     parts.spawn(async move {
-        (
-            "server of health and metrics",
-            admin::serve(listener, page, ready, until).await.map_err(Into::into),
-        )
+        admin::serve(listener, page, ready, until).await;
+        ("server of health and metrics", Ok(()))
     });
     if args.webhook {
         start_webhook(&args, &clients.write, &metrics, &readiness, parts, stop).await?;

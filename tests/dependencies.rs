@@ -22,12 +22,14 @@ const LICENCES: [&str; 11] = [
 ];
 
 /// Libraries of which several versions that exclude each other are in the tree, and why that is borne.
-const SEVERAL_VERSIONS: [(&str, &str); 7] = [
+const SEVERAL_VERSIONS: [(&str, &str); 9] = [
     ("base64", "k8s-openapi is a version behind the client"),
     ("foldhash", "jaq, in tests, is a version behind hashbrown"),
     ("getrandom", "ring, ahash and rand each follow another generation"),
-    ("hashbrown", "kube-runtime is a version behind indexmap"),
+    ("hashbrown", "kube-runtime and dashmap are behind indexmap"),
     ("r-efi", "comes with getrandom and is built for UEFI alone"),
+    ("rand", "stateright, in tests, is a version behind proptest"),
+    ("rand_core", "comes with rand"),
     (
         "syn",
         "half of the derive macros have moved on; it is built, not shipped",

@@ -11,11 +11,12 @@ use daemonjob_core::crd;
 use daemonjob_core::validation::{self, Reading};
 use serde_json::Value;
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
+    "SECURITY.md",
     "examples/README.md",
     "tests/cluster/README.md",
 ];
@@ -377,7 +378,7 @@ fn all_rust() -> String {
 fn every_test_that_is_named_exists() {
     let rust = all_rust();
     let mut tried = 0;
-    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md", "certs/src/lib.rs"] {
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "certs/src/lib.rs"] {
         let lines = text(document).replace("//! ", "");
         // A name of three words or more is a test's.
         let is_test = |span: &String| {
@@ -392,6 +393,19 @@ fn every_test_that_is_named_exists() {
         }
     }
     assert!(tried >= 30, "{tried}");
+}
+
+#[test]
+fn every_sentence_on_attackers_names_what_holds_it() {
+    let security = text("SECURITY.md");
+    let attackers = between(&security, "## An attacker", "## Whoever has a node");
+    let bullets: Vec<String> = attackers.split("\n- ").skip(1).map(str::to_owned).collect();
+    assert!(bullets.len() >= 20, "{}", bullets.len());
+    for bullet in bullets {
+        let bullet = bullet.split("\n\n").next().unwrap();
+        let is_test = |span: &String| span.matches('_').count() >= 2;
+        assert!(spans(bullet).iter().any(is_test), "nothing holds: {bullet}");
+    }
 }
 
 #[test]

@@ -42,7 +42,9 @@
 //! - kubewarden/policy-server#1061: a reload missed the renewed files.
 //!   Content is compared on a timer: `the_kubelets_link_swap_is_seen`.
 //! - Trust replaced with no overlap refuses every leaf still served:
-//!   `a_whole_rotation_never_serves_what_is_not_trusted`, `f29_emptied_secret_keeps_every_served_leaf_trusted`.
+//!   `a_whole_rotation_never_serves_what_is_not_trusted`, and in every order of events
+//!   `i15_f31_no_handshake_fails_whichever_request_is_lost_or_replica_crashes`,
+//!   `i15_f29_no_handshake_fails_whenever_the_secret_is_destroyed`.
 //! - A bad reload dropped connections: `a_bad_reload_keeps_the_last_good_key`.
 
 mod authority;
@@ -50,9 +52,12 @@ mod bundle;
 mod files;
 mod inject;
 mod leaf;
+#[cfg(test)]
+mod model;
 mod resolver;
 pub mod rotation;
 mod self_signed;
+mod soak;
 mod store;
 mod time;
 mod timing;

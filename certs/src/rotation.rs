@@ -159,7 +159,7 @@ pub fn step(state: &CertState, now: Timestamp) -> RotationStep {
         Err(why) => return replace_current(state, why, now),
     };
     discard(&state.slots, now)
-        .or_else(|| retain(state, now))
+        .or_else(|| retain(state, current, now))
         .or_else(|| drop_previous(&state.slots.previous, state.timing.retirement, now))
         .unwrap_or_else(|| advance(state, current, now))
 }
@@ -237,13 +237,20 @@ fn discard(slots: &Slots, now: Timestamp) -> Option<RotationStep> {
     }
 }
 
-/// Somebody replaced the Secret's content by other good content: our leaf must stay trusted until it is replaced too.
-fn retain(state: &CertState, now: Timestamp) -> Option<RotationStep> {
-    let serving = state.live.serving.as_ref()?;
-    let known = state.slots.anchors().contains(serving) || serving.check_time(now).is_err();
-    (!known).then(|| RotationStep::Retain {
-        keep: BTreeSet::from([serving.clone()]),
-    })
+/// What leaves served somewhere come from must stay trusted although the Secret does not know of it:
+/// our own leaf's authority, if somebody replaced the Secret's content by other good content;
+/// and all that configurations carry while they do not carry the current one. It is newer than what they carry,
+/// so whoever put it there may have known less of them than we do: its look at them may be from before a rotation.
+fn retain(state: &CertState, current: &Authority, now: Timestamp) -> Option<RotationStep> {
+    let live = &state.live;
+    let unseen = !live.anywhere.contains(current.anchor());
+    let carried = live.anywhere.iter().filter(|_| unseen);
+    let known = state.slots.anchors();
+    let keep: BTreeSet<_> = unexpired(live.serving.iter().chain(carried), now)
+        .difference(&known)
+        .cloned()
+        .collect();
+    (!keep.is_empty()).then_some(RotationStep::Retain { keep })
 }
 
 fn drop_previous(previous: &Slot<Previous>, retirement: Duration, now: Timestamp) -> Option<RotationStep> {

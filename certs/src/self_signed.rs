@@ -4,7 +4,7 @@
 //! In that order a bundle is never overwritten by one from an older Secret:
 //! whatever another replica has put into a configuration, the Secret read after it holds as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::inject::{Configuration, InjectError, Injector, LiveConfiguration, Liv
 use crate::leaf::{Leaf, LeafError, LeafView};
 use crate::resolver::{Resolver, ResolverError};
 use crate::rotation::{self, CertState, Live, RotationStep, Slots};
+use crate::soak::Soak;
 use crate::store::{Client, SecretStore, StoreError, Written};
 use crate::timing::Timing;
 
@@ -27,9 +28,6 @@ pub const STEADY: Duration = Duration::from_secs(4);
 
 /// Until the next tick while something is under way.
 pub const UNSETTLED: Duration = Duration::from_secs(1);
-
-/// No pause between two looks counts for more as time seen: the clock may have jumped, or the process been stopped.
-const MAX_SEEN: Duration = Duration::from_secs(60);
 
 /// How often a tick reads the Secret again after another writer came first.
 const ATTEMPTS: usize = 3;
@@ -167,8 +165,7 @@ pub struct SelfSigned {
     timing: Timing,
     resolver: Arc<Resolver>,
     served: Option<Leaf>,
-    trusted: BTreeMap<Anchor, Duration>,
-    looked_at: Option<Timestamp>,
+    soak: Soak,
 }
 
 impl fmt::Debug for SelfSigned {
@@ -193,8 +190,7 @@ impl SelfSigned {
             timing,
             resolver,
             served: None,
-            trusted: BTreeMap::new(),
-            looked_at: None,
+            soak: Soak::default(),
         }
     }
 
@@ -209,7 +205,7 @@ impl SelfSigned {
             authority_not_after: None,
         };
         let seen = self.read_configurations(&mut report).await;
-        self.count_trust(&seen, now);
+        self.soak.look(carried_everywhere(&seen), now);
         match self.settle_secret(&seen, now, &mut report).await {
             Ok(slots) => self.follow(&slots, &seen, now, &mut report).await,
             Err(error) => report.errors.push(error),
@@ -232,27 +228,6 @@ impl SelfSigned {
                 Seen::Failed
             }
         })
-    }
-
-    /// Adds the time since the last look to each anchor that both configurations still carry.
-    /// A look that failed neither adds nor takes away.
-    fn count_trust(&mut self, seen: &[Seen], now: Timestamp) {
-        let elapsed = self.looked_at.replace(now).map(|before| now.duration_since(before));
-        let elapsed = elapsed
-            .and_then(|elapsed| Duration::try_from(elapsed).ok())
-            .unwrap_or_default()
-            .min(MAX_SEEN);
-        if seen.iter().any(|seen| matches!(seen, Seen::Failed)) {
-            return;
-        }
-        let before = std::mem::take(&mut self.trusted);
-        let count = |anchor: Anchor| {
-            let sum = before
-                .get(&anchor)
-                .map_or(Duration::ZERO, |seen| seen.saturating_add(elapsed));
-            (anchor, sum)
-        };
-        self.trusted = carried_everywhere(seen).into_iter().map(count).collect();
     }
 
     /// Reads the Secret, takes the next step if there is one, and gives what the Secret then holds.
@@ -293,7 +268,7 @@ impl SelfSigned {
             .map(|leaf| leaf.issuer().clone());
         let anywhere = bundles(seen).flat_map(Anchor::all_in_pem).collect();
         Live {
-            trusted: self.trusted.clone(),
+            trusted: self.soak.seen.clone(),
             anywhere,
             serving,
         }
@@ -324,7 +299,7 @@ impl SelfSigned {
         let view = LeafView {
             served: self.served.as_ref(),
             current: current.anchor(),
-            trusted: &self.trusted,
+            trusted: &self.soak.seen,
             soak: self.timing.soak,
         };
         if !view.must_issue(now) {
@@ -419,12 +394,15 @@ fn bundles(seen: &[Seen]) -> impl Iterator<Item = &[u8]> {
         .map(|webhook| webhook.ca_bundle.as_slice())
 }
 
-/// The anchors that every webhook of both configurations carries.
-fn carried_everywhere(seen: &[Seen]) -> BTreeSet<Anchor> {
+/// The anchors that every webhook of both configurations carries; unset if one could not be read.
+fn carried_everywhere(seen: &[Seen]) -> Option<BTreeSet<Anchor>> {
+    if seen.iter().any(|seen| matches!(seen, Seen::Failed)) {
+        return None;
+    }
     let complete = seen
         .iter()
         .all(|seen| seen.present().is_some_and(|live| !live.webhooks.is_empty()));
     let sets = bundles(seen).map(|pem| Anchor::all_in_pem(pem).into_iter().collect::<BTreeSet<_>>());
     let common = sets.reduce(|one, other| one.intersection(&other).cloned().collect());
-    common.filter(|_| complete).unwrap_or_default()
+    Some(common.filter(|_| complete).unwrap_or_default())
 }

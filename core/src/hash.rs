@@ -4,6 +4,7 @@
 //! again everywhere, so `tests/golden/hash` freezes the outcome for good.
 
 use std::fmt;
+use std::io;
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -22,7 +23,10 @@ pub struct TemplateHash(String);
 impl TemplateHash {
     /// The hash of `template`, which is `spec.jobTemplate` as stored.
     pub fn of(template: &Value) -> Result<Self, InexactNumber> {
-        Ok(Self::of_canonical(&canonical(template)?))
+        check_exact(template)?;
+        let mut digest = Digesting::default();
+        write_value(template, &mut digest);
+        Ok(Self(HEXLOWER.encode(&digest.0.finalize())))
     }
 
     /// The hash of what [`canonical`] returned.
@@ -65,60 +69,119 @@ impl fmt::Display for InexactNumber {
 
 impl std::error::Error for InexactNumber {}
 
+/// SHA-256 of a value's JSON as it stands, without a copy of it.
+pub(crate) fn digest(value: &impl Serialize) -> [u8; 32] {
+    let mut digest = Digesting::default();
+    serde_json::to_writer(&mut digest, value).expect("JSON values have a JSON form, and digesting does not fail");
+    digest.0.finalize().into()
+}
+
+/// Takes bytes without keeping them.
+#[derive(Default)]
+struct Digesting(Sha256);
+
+impl io::Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// RFC 8785 canonical JSON of the template, without null members: a null says no more than an absent member.
 ///
 /// Null *elements* of a list stay, because dropping one would move the others.
 pub fn canonical(template: &Value) -> Result<Vec<u8>, InexactNumber> {
-    match inexact_numbers(template, 1).pop() {
-        Some(number) => Err(number),
-        None => Ok(write_canonical(template)),
-    }
-}
-
-/// The canonical form with inexact numbers as they are: good for a size, not for a hash.
-pub(crate) fn write_canonical(template: &Value) -> Vec<u8> {
+    check_exact(template)?;
     let mut out = Vec::new();
     write_value(template, &mut out);
-    out
+    Ok(out)
+}
+
+fn check_exact(template: &Value) -> Result<(), InexactNumber> {
+    inexact_numbers(template, 1).pop().map_or(Ok(()), Err)
+}
+
+/// The canonical form with inexact numbers as they are, or its length if that is over `max`.
+pub(crate) fn canonical_within(max: usize, template: &Value) -> Result<Vec<u8>, usize> {
+    let mut out = Within {
+        max,
+        length: 0,
+        kept: Vec::new(),
+    };
+    write_value(template, &mut out);
+    if out.length > max {
+        return Err(out.length);
+    }
+    Ok(out.kept)
+}
+
+/// Counts all bytes, and keeps them as long as there are no more than `max`.
+struct Within {
+    max: usize,
+    length: usize,
+    kept: Vec<u8>,
+}
+
+impl io::Write for Within {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.length += bytes.len();
+        if self.length <= self.max {
+            self.kept.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The library writes the numbers and texts. Given whole objects it would keep a copy of the rest at every level,
 /// and admission answers for its memory; so the walk is ours.
 /// It recurses with the depth of the value, which JSON parsing limits to 128.
-fn write_value(value: &Value, out: &mut Vec<u8>) {
+fn write_value(value: &Value, out: &mut impl io::Write) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => write_scalar(value, out),
         Value::String(text) => write_scalar(text, out),
         Value::Array(elements) => {
-            out.push(b'[');
+            write_bytes(b"[", out);
             for (index, element) in elements.iter().enumerate() {
                 if index > 0 {
-                    out.push(b',');
+                    write_bytes(b",", out);
                 }
                 write_value(element, out);
             }
-            out.push(b']');
+            write_bytes(b"]", out);
         }
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().filter(|(_, member)| !member.is_null()).collect();
             members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-            out.push(b'{');
+            write_bytes(b"{", out);
             for (index, (name, member)) in members.into_iter().enumerate() {
                 if index > 0 {
-                    out.push(b',');
+                    write_bytes(b",", out);
                 }
                 write_scalar(name, out);
-                out.push(b':');
+                write_bytes(b":", out);
                 write_value(member, out);
             }
-            out.push(b'}');
+            write_bytes(b"}", out);
         }
     }
 }
 
-fn write_scalar(scalar: &impl Serialize, out: &mut Vec<u8>) {
+fn write_scalar(scalar: &impl Serialize, out: &mut impl io::Write) {
     serde_json_canonicalizer::to_writer(scalar, out)
-        .expect("the numbers of a JSON value are finite, and writing to memory does not fail");
+        .expect("the numbers of a JSON value are finite, and neither memory nor a digest fails to take them");
+}
+
+fn write_bytes(bytes: &[u8], out: &mut impl io::Write) {
+    out.write_all(bytes)
+        .expect("neither memory nor a digest fails to take bytes");
 }
 
 /// The first `limit` numbers that a double cannot hold exactly.

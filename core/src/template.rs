@@ -1,6 +1,8 @@
 //! The Job template of a DaemonJob: raw JSON from end to end, with a typed view for checks.
 
 use k8s_openapi::api::batch::v1::JobTemplateSpec;
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Volume, VolumeProjection};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
@@ -29,7 +31,8 @@ impl Template {
         &self.hash
     }
 
-    /// A view to look at, never to write back: decoding drops fields newer than this program and rewrites quantities.
+    /// A view to look at, without containers and volumes. Never to write back: decoding drops fields newer than this
+    /// program and rewrites quantities.
     pub fn typed(&self) -> &JobTemplateSpec {
         &self.typed
     }
@@ -46,7 +49,7 @@ pub(crate) fn push_member(path: &mut String, name: &str) {
         "requests",
     ];
     let parent = path.rsplit('.').next().unwrap_or_default();
-    let is_field = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_field = (1..=SHOWN).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric());
     if MAPS.contains(&parent) || !is_field {
         path.push_str(&format!("[{}]", shorten(name)));
     } else if path.is_empty() {
@@ -57,9 +60,11 @@ pub(crate) fn push_member(path: &mut String, name: &str) {
     }
 }
 
+/// Longest text of a user in a message.
+const SHOWN: usize = 80;
+
 /// Text of a user as a message shows it: without control characters, and cut where it no longer helps.
 pub(crate) fn shorten(text: &str) -> String {
-    const SHOWN: usize = 80;
     let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
@@ -77,32 +82,82 @@ pub(crate) struct Mistyped {
     pub(crate) detail: String,
 }
 
-/// How many values of a wrong type are looked for: each needs a pass of its own over the template.
+/// How many values of a wrong type are looked for: each needs a pass of its own over what holds it.
 const MISTYPED_MAX: usize = 16;
 
 /// Decodes a template, or names its values of a wrong type. Unknown fields are no error.
 ///
-/// Decoding stops at the first such value, so each one is replaced by something harmless and the rest is tried again.
+/// Containers and volumes are decoded one at a time, and are not in the result: nobody looks at them there, and their
+/// types take kilobytes each, so that a template of 64 KiB could take a hundred megabytes.
 pub(crate) fn decode(mut template: Value) -> Result<JobTemplateSpec, Vec<Mistyped>> {
+    const POD: &str = "spec.template.spec";
+    let [containers, ephemeral, init, volumes] = ["containers", "ephemeralContainers", "initContainers", "volumes"]
+        .map(|list| {
+            let elements = take(&mut template, &format!("/spec/template/spec/{list}"));
+            (format!("{POD}.{list}"), elements)
+        });
     let mut found = Vec::new();
-    let mut outcome = try_decode(&template);
-    loop {
-        match outcome {
-            Ok(typed) if found.is_empty() => return Ok(typed),
-            Ok(_) => return Err(found),
-            Err(fault) => {
-                let detail = detail(template.pointer(&fault.pointer), &fault.message);
-                found.push(Mistyped {
-                    path: fault.path.clone(),
-                    detail,
-                });
-                match decode_without(&mut template, &fault) {
-                    Some(next) if found.len() < MISTYPED_MAX => outcome = next,
-                    Some(_) | None => return Err(found),
-                }
-            }
+    let typed = decode_value(template, "", &mut found);
+    decode_elements::<Container>(containers, &mut found);
+    decode_elements::<EphemeralContainer>(ephemeral, &mut found);
+    decode_elements::<Container>(init, &mut found);
+    let (path, volumes) = volumes;
+    for (index, mut volume) in volumes.into_iter().enumerate() {
+        if found.len() >= MISTYPED_MAX {
+            break;
         }
+        let path = format!("{path}[{index}]");
+        let sources = take(&mut volume, "/projected/sources");
+        decode_value::<Volume>(volume, &path, &mut found);
+        decode_elements::<VolumeProjection>((format!("{path}.projected.sources"), sources), &mut found);
     }
+    typed.filter(|_| found.is_empty()).ok_or(found)
+}
+
+/// The elements of the list at a pointer, which is empty afterwards.
+fn take(value: &mut Value, pointer: &str) -> Vec<Value> {
+    let list = value.pointer_mut(pointer).and_then(Value::as_array_mut);
+    list.map(std::mem::take).unwrap_or_default()
+}
+
+fn decode_elements<T: DeserializeOwned>((path, elements): (String, Vec<Value>), found: &mut Vec<Mistyped>) {
+    for (index, element) in elements.into_iter().enumerate() {
+        if found.len() >= MISTYPED_MAX {
+            return;
+        }
+        decode_value::<T>(element, &format!("{path}[{index}]"), found);
+    }
+}
+
+/// Decodes what stands at `base`.
+///
+/// Decoding stops at the first value of a wrong type, so each is replaced by something harmless and the rest is tried again.
+fn decode_value<T: DeserializeOwned>(mut value: Value, base: &str, found: &mut Vec<Mistyped>) -> Option<T> {
+    let mut outcome = try_decode(&value);
+    loop {
+        let fault = match outcome {
+            Ok(typed) => return Some(typed),
+            Err(fault) => fault,
+        };
+        found.push(Mistyped {
+            path: join(base, &fault.path),
+            detail: detail(value.pointer(&fault.pointer), &fault.message),
+        });
+        if found.len() >= MISTYPED_MAX {
+            return None;
+        }
+        outcome = decode_without(&mut value, &fault)?;
+    }
+}
+
+/// The path of what stands at `below` in what stands at `base`.
+pub(crate) fn join(base: &str, below: &str) -> String {
+    let dot = if base.is_empty() || below.is_empty() || below.starts_with('[') {
+        ""
+    } else {
+        "."
+    };
+    format!("{base}{dot}{below}")
 }
 
 /// Where and why decoding stopped.
@@ -114,8 +169,8 @@ struct Fault {
     message: String,
 }
 
-fn try_decode(template: &Value) -> Result<JobTemplateSpec, Fault> {
-    serde_path_to_error::deserialize(template).map_err(|error| {
+fn try_decode<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let (mut pointer, mut path) = (String::new(), String::new());
         for segment in error.path() {
             match segment {
@@ -140,12 +195,12 @@ fn try_decode(template: &Value) -> Result<JobTemplateSpec, Fault> {
 }
 
 /// Decodes again with something harmless in the place of the fault; none if nothing helps.
-fn decode_without(template: &mut Value, fault: &Fault) -> Option<Result<JobTemplateSpec, Fault>> {
+fn decode_without<T: DeserializeOwned>(value: &mut Value, fault: &Fault) -> Option<Result<T, Fault>> {
     // A null is an absent member; the elements of a list and the values of a map must be something.
     let harmless = [Value::Null, Value::Object(Map::new()), Value::from(""), Value::from(0)];
-    harmless.into_iter().find_map(|value| {
-        *template.pointer_mut(&fault.pointer)? = value;
-        let outcome = try_decode(template);
+    harmless.into_iter().find_map(|instead| {
+        *value.pointer_mut(&fault.pointer)? = instead;
+        let outcome = try_decode(value);
         let is_same = outcome.as_ref().is_err_and(|next| next.pointer == fault.pointer);
         (!is_same).then_some(outcome)
     })
@@ -154,7 +209,7 @@ fn decode_without(template: &mut Value, fault: &Fault) -> Option<Result<JobTempl
 /// Says what is there and what should be, in the words of JSON rather than of Rust.
 fn detail(value: Option<&Value>, message: &str) -> String {
     let Some((_, expected)) = message.rsplit_once("expected ") else {
-        return message.to_owned();
+        return shorten(message);
     };
     let expected = match expected {
         "a 32-bit integer" | "i32" => "a whole number of 32 bits",
@@ -166,7 +221,7 @@ fn detail(value: Option<&Value>, message: &str) -> String {
         "IntOrString" => "a whole number or a string",
         "Quantity" => "a quantity such as 100m or 1Gi",
         kind if kind.starts_with(|c: char| c.is_ascii_uppercase()) => "a mapping",
-        other => other,
+        other => &shorten(other),
     };
     match value {
         Some(value) => format!("must be {expected}, not {}", described(value)),

@@ -16,6 +16,7 @@ mod others;
 mod process;
 mod replacing;
 mod retry;
+mod rights;
 mod seed;
 mod starts;
 mod support;

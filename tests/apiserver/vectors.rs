@@ -32,12 +32,15 @@ fn warned(answers: [&Answer; 2]) -> String {
     warnings.map(|warning| format!("Warning: {warning}\n")).collect()
 }
 
-/// The object of a vector, for the namespace of the test.
-fn object(vector: &Vector) -> Value {
-    let mut object: Value = serde_json::from_str(&vector.object()).expect("it is JSON");
+/// The object for the namespace of the test.
+fn moved(mut object: Value) -> Value {
     let metadata = object["metadata"].as_object_mut().expect("it is a mapping");
     metadata.remove("namespace");
     object
+}
+
+fn object(vector: &Vector) -> Value {
+    moved(serde_json::from_str(&vector.object()).expect("it is JSON"))
 }
 
 /// Whether kubectl says of a vector what is on file.
@@ -79,6 +82,29 @@ fn b33_b61_kubectl_apply_says_what_the_webhook_answers() {
     // These are about objects in the store.
     let others = BTreeSet::from([34, 59]);
     assert_eq!(asked, (FIRST..=61).filter(|row| !others.contains(row)).collect());
+}
+
+#[test]
+fn b55_b61_kubectl_replace_of_the_sample_says_what_the_webhook_answers() {
+    let trial = Trial::begin();
+    trial.accepts(&moved(Vector::sample()));
+    // Nobody writes to it any more, so that no replace meets a conflict.
+    trial.wait_for("Complete", "sample");
+    trial.shows("sample", "4 desired, 4 succeeded, 1 skipped");
+    let mut asked = BTreeSet::new();
+    let vectors = Vector::all().into_iter();
+    for vector in vectors.filter(|vector| row(vector) >= FIRST && vector.is_plain_update_of_the_sample()) {
+        let said = trial.kubectl_with("replace --dry-run=server -f -", &object(&vector).to_string());
+        assert!(
+            is_told(&vector, &said),
+            "{}: {}{}",
+            vector.name,
+            said.stdout,
+            said.stderr
+        );
+        asked.insert(row(&vector));
+    }
+    assert_eq!(asked, [55, 57, 61].into());
 }
 
 #[test]

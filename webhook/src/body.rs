@@ -48,7 +48,8 @@ impl Budget {
     /// The whole body. Room for it is taken first, in full: bodies that get their room piece by piece
     /// could wait for each other. A body of unknown length takes room for the largest.
     pub(crate) async fn read(&self, body: Body) -> Result<Held, Refusal> {
-        let length = body.size_hint().exact().map_or(Ok(BODY_MAX), |length| {
+        let declared = body.size_hint().exact();
+        let length = declared.map_or(Ok(BODY_MAX), |length| {
             u32::try_from(length)
                 .ok()
                 .filter(|length| *length <= BODY_MAX)
@@ -58,7 +59,7 @@ impl Budget {
             ..=SMALL_MAX => None,
             _ => Some(self.room_for(length).await?),
         };
-        let bytes = timeout(READ_TIMEOUT, collect(body, length))
+        let bytes = timeout(READ_TIMEOUT, collect(body, declared.map_or(0, |_| length as usize)))
             .await
             .map_err(|_| Refusal::TooSlow)??;
         Ok(Held { bytes, _room: room })
@@ -72,18 +73,19 @@ impl Budget {
     }
 }
 
-/// No longer than this: hyper sees to it where the length was announced, and where it was not, this is the largest.
-async fn collect(mut body: Body, length: u32) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::new();
+/// What the body holds, in no more memory than that.
+async fn collect(mut body: Body, declared: usize) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::with_capacity(declared);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else {
             continue;
         };
-        if bytes.len() + data.len() > length as usize {
+        if bytes.len() + data.len() > BODY_MAX as usize {
             return Err(Refusal::TooLarge);
         }
         bytes.extend_from_slice(&data);
     }
+    bytes.shrink_to_fit();
     Ok(bytes)
 }
 

@@ -121,7 +121,7 @@ async fn answer(budget: &Budget, endpoint: Endpoint, request: Request) -> Result
         operation = request.operation.as_str(),
         daemonjob.namespace = request.namespace,
         daemonjob.name = request.name,
-        user = request.user_info.0.username,
+        user = request.user_info.username,
         dry_run = request.dry_run.unwrap_or(false),
         outcome = outcome.as_str(),
         "reviewed"

@@ -17,6 +17,7 @@ mod pace;
 mod review;
 mod seats;
 mod server;
+mod shape;
 mod subject;
 mod tls;
 mod validate;

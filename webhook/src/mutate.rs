@@ -17,7 +17,7 @@ pub(crate) fn mutate(subject: &Subject) -> Verdict {
         hash,
         replace,
         warnings,
-    } = defaults(&subject.object, subject.old.as_ref());
+    } = defaults(&subject.object, subject.old.as_ref().map(|old| &old.object));
     let mut operations = Vec::new();
     operations.extend(hash.map(|hash| stamp(&subject.object, &hash)));
     if replace {

@@ -3,13 +3,9 @@
 //! Reading has two stages. The envelope is decoded here, and `object` and `oldObject` stay unread text;
 //! skipping them takes no recursion. So an object that cannot be read is still answered with the request's uid.
 
-use std::fmt;
-use std::marker::PhantomData;
-
 use axum::body::Bytes;
 use data_encoding::BASE64;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -20,44 +16,62 @@ const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 /// Longest uid that is answered. API servers send 36 characters; an answer repeats whatever it is given.
 const UID_MAX: usize = 128;
+/// Longest text of a member of the envelope, far above what API servers send.
+/// Decoders copy what they read, and their errors repeat what they did not expect: longer members are not decoded.
+const MEMBER_MAX: usize = 16 << 10;
 
 /// The request of a review.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Request<'a> {
+    #[serde(deserialize_with = "short")]
     pub(crate) uid: String,
-    pub(crate) kind: Map<GroupVersionKind>,
-    pub(crate) resource: Map<GroupVersionResource>,
+    #[serde(deserialize_with = "mapping")]
+    pub(crate) kind: GroupVersionKind,
+    #[serde(deserialize_with = "mapping")]
+    pub(crate) resource: GroupVersionResource,
+    #[serde(default, deserialize_with = "short")]
     pub(crate) sub_resource: Option<String>,
+    #[serde(default, deserialize_with = "name")]
     pub(crate) name: Option<String>,
+    #[serde(default, deserialize_with = "name")]
     pub(crate) namespace: Option<String>,
+    #[serde(deserialize_with = "short")]
     pub(crate) operation: Operation,
-    pub(crate) user_info: Map<UserInfo>,
+    #[serde(deserialize_with = "mapping")]
+    pub(crate) user_info: UserInfo,
     #[serde(borrow)]
     pub(crate) object: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) old_object: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "short")]
     pub(crate) dry_run: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct GroupVersionKind {
+    #[serde(deserialize_with = "short")]
     pub(crate) group: String,
+    #[serde(deserialize_with = "short")]
     pub(crate) version: String,
+    #[serde(deserialize_with = "short")]
     pub(crate) kind: String,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct GroupVersionResource {
+    #[serde(deserialize_with = "short")]
     pub(crate) group: String,
+    #[serde(deserialize_with = "short")]
     pub(crate) version: String,
+    #[serde(deserialize_with = "short")]
     pub(crate) resource: String,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct UserInfo {
-    #[serde(default)]
-    pub(crate) username: String,
+    #[serde(default, deserialize_with = "name")]
+    pub(crate) username: Option<String>,
 }
 
 /// What the API server was asked to do.
@@ -97,28 +111,47 @@ impl TryFrom<String> for Operation {
     }
 }
 
-/// A `T` that is written as a JSON object. Derived decoders take a list of the fields' values as well; we do not.
-#[derive(Debug)]
-pub(crate) struct Map<T>(pub(crate) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MapVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for MapVisitor<T> {
-            type Value = Map<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Map)
-            }
-        }
-
-        deserializer.deserialize_map(MapVisitor(PhantomData))
+/// Reads a JSON object. Derived decoders take a list of the fields' values as well; we do not.
+pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    // What JSON calls white space.
+    if !text.trim_start_matches([' ', '\n', '\r', '\t']).starts_with('{') {
+        return Err(serde_json::Error::custom("expected a JSON object"));
     }
+    serde_json::from_str(text)
+}
+
+fn mapping<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    object(raw.get()).map_err(|error| without_position(&error))
+}
+
+fn short<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    let text = <&RawValue>::deserialize(deserializer)?.get();
+    if text.len() > MEMBER_MAX {
+        let length = text.len();
+        return Err(D::Error::custom(format_args!(
+            "{length} bytes where at most {MEMBER_MAX} are read"
+        )));
+    }
+    serde_json::from_str(text).map_err(|error| without_position(&error))
+}
+
+/// An error of a member, for the decoder of what is around it, which says where it is.
+fn without_position<E: serde::de::Error>(error: &serde_json::Error) -> E {
+    let text = error.to_string();
+    E::custom(
+        text.rsplit_once(" at line ")
+            .map_or(text.as_str(), |(message, _)| message),
+    )
+}
+
+/// A text that is only shown. Users choose it, so that its length is no fault of the review: a long one is left out.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    if raw.get().len() > MEMBER_MAX && raw.get().starts_with('"') {
+        return Ok(None);
+    }
+    short(raw).map_err(|error| without_position(&error))
 }
 
 /// The first stage: which review is this?
@@ -126,7 +159,9 @@ pub(crate) fn parse(body: &[u8]) -> Result<Request<'_>, Malformed> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Envelope<'a> {
+        #[serde(deserialize_with = "short")]
         api_version: String,
+        #[serde(deserialize_with = "short")]
         kind: String,
         // Unread: of another version, the request has another shape, and the answer should name the version.
         #[serde(borrow)]
@@ -134,14 +169,14 @@ pub(crate) fn parse(body: &[u8]) -> Result<Request<'_>, Malformed> {
     }
 
     let text = std::str::from_utf8(body).map_err(|_| Malformed::Utf8)?;
-    let Map(envelope) = serde_json::from_str::<Map<Envelope<'_>>>(text).map_err(Malformed::Json)?;
+    let envelope: Envelope<'_> = object(text).map_err(Malformed::Json)?;
     if envelope.api_version != API_VERSION || envelope.kind != KIND {
         return Err(Malformed::Kind {
             api_version: envelope.api_version,
             kind: envelope.kind,
         });
     }
-    let Map(request) = serde_json::from_str::<Map<Request<'_>>>(envelope.request.get()).map_err(Malformed::Json)?;
+    let request: Request<'_> = object(envelope.request.get()).map_err(Malformed::Json)?;
     let length = request.uid.len();
     if length == 0 || length > UID_MAX {
         return Err(Malformed::Uid { length, max: UID_MAX });

@@ -1,35 +1,69 @@
 //! The second stage of reading: the DaemonJob that a request is about, if it is about one that matters.
 
-use daemonjob_core::names::{GROUP, KIND, PLURAL, VERSION};
-use daemonjob_core::validation::{ErrorKind, FieldError};
-use serde_json::{Map, Value};
+use daemonjob_core::names::{GROUP, KIND, PLURAL, TEMPLATE_HASH, VERSION};
+use daemonjob_core::validation::{ErrorKind, FieldError, Former, TEMPLATE_MAX};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use crate::review::{Operation, Request};
+use crate::review::{self, Operation, Request};
+use crate::shape::Shape;
 use crate::verdict::Denial;
+
+/// Longest shape of a spec. A template of the largest size has no longer one, and selectors and the rest are small.
+const SHAPE_MAX: usize = TEMPLATE_MAX + (4 << 10);
+/// Longest text of a hash annotation that is decoded; a hash has 64 characters.
+const HASH_MAX: usize = 1 << 10;
 
 /// The object of a review and, on an update, what it was before.
 #[derive(Debug)]
 pub(crate) struct Subject {
     /// The name, or empty while the API server has yet to generate it.
     pub(crate) name: String,
+    /// What is looked at of the object: the hash annotation and the spec, which is null if there is none.
     pub(crate) object: Value,
-    pub(crate) old: Option<Value>,
+    pub(crate) old: Option<Old>,
+}
+
+/// The object before an update.
+#[derive(Debug)]
+pub(crate) struct Old {
+    /// Its hash annotation alone.
+    pub(crate) object: Value,
+    pub(crate) spec: OldSpec,
+}
+
+/// Two specs in memory would be one too many.
+#[derive(Debug)]
+pub(crate) enum OldSpec {
+    Other(Former),
+    Same,
 }
 
 impl Subject {
     /// The new spec, null if there is none.
     pub(crate) fn spec(&self) -> &Value {
-        self.object.get("spec").unwrap_or(&Value::Null)
+        &self.object["spec"]
     }
 
-    /// The spec before an update.
-    pub(crate) fn old_spec(&self) -> Option<&Value> {
-        self.old.as_ref().map(|old| old.get("spec").unwrap_or(&Value::Null))
+    /// The spec before an update that changes it.
+    pub(crate) fn former(&self) -> Option<&Former> {
+        match &self.old.as_ref()?.spec {
+            OldSpec::Other(former) => Some(former),
+            OldSpec::Same => None,
+        }
     }
 
     /// Whether this is an update that leaves the spec as it was.
     pub(crate) fn has_unchanged_spec(&self) -> bool {
-        self.old_spec().is_some_and(|old| is_same_spec(old, self.spec()))
+        matches!(
+            self.old,
+            Some(Old {
+                spec: OldSpec::Same,
+                ..
+            })
+        )
     }
 }
 
@@ -48,28 +82,41 @@ pub(crate) fn read(request: &Request<'_>) -> Result<Option<Subject>, Denial> {
     let Some(raw) = request.object else {
         return Err(deny(invalid("object", ErrorKind::Required, "is missing")));
     };
-    let object: Value = serde_json::from_str(raw.get()).map_err(|error| deny(unreadable(&error)))?;
-    let metadata = metadata(&object).map_err(deny)?;
-    if metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()) {
+    let new = Parts::read(raw).map_err(deny)?;
+    if new.is_being_deleted {
         return Ok(None);
     }
-    let name = metadata
-        .get("name")
-        .and_then(Value::as_str)
-        .or(request.name.as_deref())
-        .unwrap_or_default();
     // An old object that cannot be read counts as none: the new one is then checked in full.
-    let old = request.old_object.and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let old = request.old_object.and_then(|raw| Parts::read(raw).ok());
+    let former = match &old {
+        Some(old) if old.spec != new.spec => read_spec(old.spec).ok().map(|spec| Former::of(&spec)),
+        Some(_) | None => None,
+    };
+    let spec = read_spec(new.spec).map_err(deny)?;
+    let old = old.and_then(|old| {
+        let is_same = old.spec == new.spec || former.as_ref().is_some_and(|former| former.is(&spec));
+        let spec = if is_same {
+            OldSpec::Same
+        } else {
+            OldSpec::Other(former?)
+        };
+        Some(Old {
+            object: json!({"metadata": {"annotations": old.annotations}}),
+            spec,
+        })
+    });
+    let mut object = json!({"metadata": {"annotations": new.annotations}});
+    object["spec"] = spec;
     Ok(Some(Subject {
-        name: name.to_owned(),
-        old,
+        name: new.name.or_else(|| request.name.clone()).unwrap_or_default(),
         object,
+        old,
     }))
 }
 
 fn is_registered(request: &Request<'_>) -> bool {
-    let kind = &request.kind.0;
-    let resource = &request.resource.0;
+    let kind = &request.kind;
+    let resource = &request.resource;
     [&kind.group, &resource.group].into_iter().all(|group| group == GROUP)
         && [&kind.version, &resource.version]
             .into_iter()
@@ -86,43 +133,94 @@ fn is_passed_by(request: &Request<'_>) -> bool {
     !of_the_object || request.sub_resource.as_deref().is_some_and(|name| !name.is_empty())
 }
 
-/// `metadata`, if it has the form that a stamp can be written into.
-fn metadata(object: &Value) -> Result<&Map<String, Value>, FieldError> {
-    let Some(object) = object.as_object() else {
-        return Err(invalid("object", ErrorKind::TypeInvalid, "must be a mapping"));
-    };
-    let metadata = match object.get("metadata") {
-        None | Some(Value::Null) => return Err(invalid("metadata", ErrorKind::Required, "is missing")),
-        Some(metadata) => metadata,
-    };
-    let Some(metadata) = metadata.as_object() else {
-        return Err(invalid("metadata", ErrorKind::TypeInvalid, "must be a mapping"));
-    };
-    match metadata.get("annotations") {
-        None | Some(Value::Null | Value::Object(_)) => Ok(metadata),
-        Some(_) => Err(invalid(
-            "metadata.annotations",
-            ErrorKind::TypeInvalid,
-            "must be a mapping",
-        )),
+/// An object in parts, as far as they matter, with its spec unread.
+struct Parts<'a> {
+    name: Option<String>,
+    is_being_deleted: bool,
+    /// Null, or a mapping that holds the hash annotation alone.
+    annotations: Value,
+    spec: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn read(raw: &'a RawValue) -> Result<Self, FieldError> {
+        #[derive(Deserialize)]
+        struct Object<'a> {
+            #[serde(borrow)]
+            metadata: Option<&'a RawValue>,
+            #[serde(borrow)]
+            spec: Option<&'a RawValue>,
+        }
+
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Metadata<'a> {
+            #[serde(borrow)]
+            name: Option<&'a RawValue>,
+            deletion_timestamp: Option<IgnoredAny>,
+            #[serde(borrow)]
+            annotations: Option<&'a RawValue>,
+        }
+
+        // Whatever else it holds is skipped, but what nobody can read is nobody's to pass on.
+        serde_json::from_str::<Shape>(raw.get()).map_err(|error| unreadable(&error))?;
+        let object: Object<'_> = members("object", raw)?;
+        let Some(metadata) = object.metadata else {
+            return Err(invalid("metadata", ErrorKind::Required, "is missing"));
+        };
+        let metadata: Metadata<'_> = members("metadata", metadata)?;
+        Ok(Self {
+            name: metadata.name.and_then(|name| serde_json::from_str(name.get()).ok()),
+            is_being_deleted: metadata.deletion_timestamp.is_some(),
+            annotations: metadata.annotations.map_or(Ok(Value::Null), hash_annotation)?,
+            spec: object.spec.map_or("null", RawValue::get),
+        })
     }
 }
 
-/// Equal but for an absent `replace`, which means false and which `/mutate` fills in:
-/// a label edit of an object stored without it must not count as a change of its spec.
-fn is_same_spec(old: &Value, new: &Value) -> bool {
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
-        return old == new;
-    };
-    fn members(spec: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
-        spec.iter()
-            .filter(|(key, value)| *key != "replace" || !matches!(value, Value::Null | Value::Bool(false)))
+/// The members of a mapping.
+fn members<'a, T: Deserialize<'a>>(path: &str, raw: &'a RawValue) -> Result<T, FieldError> {
+    if !raw.get().starts_with('{') {
+        return Err(invalid(path, ErrorKind::TypeInvalid, "must be a mapping"));
     }
-    members(old).eq(members(new))
+    review::object(raw.get()).map_err(|error| unreadable(&error))
+}
+
+fn hash_annotation(annotations: &RawValue) -> Result<Value, FieldError> {
+    #[derive(Deserialize)]
+    struct Annotations<'a> {
+        #[serde(borrow, rename = "daemon.justk8s.com/template-hash")]
+        hash: Option<&'a RawValue>,
+    }
+
+    let Annotations { hash } = members("metadata.annotations", annotations)?;
+    let Some(hash) = hash.map(RawValue::get) else {
+        return Ok(json!({}));
+    };
+    // What is too long for a hash is only compared with what was there before, which its text does as well.
+    let short = (hash.len() <= HASH_MAX)
+        .then(|| serde_json::from_str(hash).ok())
+        .flatten();
+    Ok(json!({ TEMPLATE_HASH: short.unwrap_or_else(|| Value::from(hash)) }))
+}
+
+/// Reads a spec into memory, unless its values would take many times the memory of their text.
+fn read_spec(text: &str) -> Result<Value, FieldError> {
+    if text.len() > SHAPE_MAX {
+        let Shape(length) = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
+        if length > SHAPE_MAX {
+            let detail = format!(
+                "is at least {length} bytes long as canonical JSON, at most {TEMPLATE_MAX} are allowed in jobTemplate: \
+                 move files and scripts into a ConfigMap or the image"
+            );
+            return Err(invalid("spec", ErrorKind::TooLong, &detail));
+        }
+    }
+    serde_json::from_str(text).map_err(|error| unreadable(&error))
 }
 
 fn not_registered(request: &Request<'_>) -> FieldError {
-    let (kind, resource) = (&request.kind.0, &request.resource.0);
+    let (kind, resource) = (&request.kind, &request.resource);
     let detail = format!(
         "is not registered with this webhook: {:.64}/{:.64} {:.64}, resource {:.64}/{:.64} {:.64}",
         kind.group, kind.version, kind.kind, resource.group, resource.version, resource.resource

@@ -18,8 +18,8 @@ pub(crate) fn validate(subject: &Subject) -> Verdict {
         let reading = validation::read(&subject.name, subject.spec());
         errors = reading.errors;
         warnings = reading.warnings;
-        if let Some(old) = subject.old_spec() {
-            warnings.extend(validation::change_warnings(old, subject.spec()));
+        if let Some(former) = subject.former() {
+            warnings.extend(former.change_warning(subject.spec()));
         }
     }
     errors.extend(hash_mismatch(&subject.object));

@@ -12,6 +12,8 @@ use serde::Serialize;
 
 /// Longest name of an object in Kubernetes. An answer must not grow with what a hostile one calls itself.
 const NAME_MAX: usize = 253;
+/// Longest path and longest sentence of a cause. There are a hundred causes at most, but users choose names in paths.
+const CAUSE_MAX: usize = 512;
 /// API servers may cut warnings from 256 characters on.
 const WARNING_MAX: usize = 255;
 
@@ -79,11 +81,11 @@ impl Denial {
     /// As the API server passes it on.
     pub(crate) fn status(&self) -> Status {
         let name = cut(&self.name, NAME_MAX);
-        let lines: Vec<String> = self.errors.iter().map(ToString::to_string).collect();
-        let lines = if let [line] = lines.as_slice() {
-            line.clone()
-        } else {
-            format!("[{}]", lines.join(", "))
+        let causes: Vec<Cause> = self.errors.iter().map(Cause::from).collect();
+        let line = |cause: &Cause| format!("{}: {}", cause.field, cause.message);
+        let lines = match causes.as_slice() {
+            [only] => line(only),
+            all => format!("[{}]", all.iter().map(line).collect::<Vec<_>>().join(", ")),
         };
         Status {
             status: "Failure",
@@ -94,7 +96,7 @@ impl Denial {
                 name,
                 group: GROUP,
                 kind: KIND,
-                causes: self.errors.iter().map(Cause::from).collect(),
+                causes,
             },
         }
     }
@@ -104,8 +106,8 @@ impl From<&FieldError> for Cause {
     fn from(error: &FieldError) -> Self {
         Self {
             reason: error.kind.cause(),
-            message: error.detail.clone(),
-            field: error.path.clone(),
+            message: cut(&error.detail, CAUSE_MAX),
+            field: cut(&error.path, CAUSE_MAX),
         }
     }
 }

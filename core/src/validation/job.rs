@@ -7,13 +7,13 @@ use super::ErrorKind;
 use super::labels::{key_fault, value_fault};
 use super::place::{Findings, Place};
 use super::pod;
-use crate::hash::{TemplateHash, inexact_numbers, write_canonical};
+use crate::hash::{TemplateHash, canonical_within, inexact_numbers};
 use crate::names::RESERVED_PREFIX;
-use crate::template::{Template, decode, described};
+use crate::template::{Template, decode, described, join};
 
 /// Longest canonical template. With it a DaemonJob and each of its Jobs stay far below what etcd stores (1.5 MiB),
 /// and a thousand creates stay a matter of megabytes.
-const CANONICAL_MAX: usize = 64 * 1024;
+pub const TEMPLATE_MAX: usize = 64 * 1024;
 
 /// Largest count: the Job API has 32 bits for most of them.
 const COUNT_MAX: f64 = i32::MAX as f64;
@@ -73,26 +73,27 @@ pub(super) fn read(place: &Place<'_>, found: &mut Findings) -> Option<Template> 
         );
         return None;
     }
-    let canonical = write_canonical(raw);
-    if canonical.len() > CANONICAL_MAX {
-        let detail = format!(
-            "is {} bytes long as canonical JSON, at most {CANONICAL_MAX} are allowed: \
-             move files and scripts into a ConfigMap or the image",
-            canonical.len()
-        );
-        found.error(place, ErrorKind::TooLong, detail);
-        // Admission answers for its memory: such a template is not held twice, and its types are not looked at.
-        check(place, found);
-        return None;
-    }
+    let canonical = match canonical_within(TEMPLATE_MAX, raw) {
+        Ok(canonical) => canonical,
+        Err(length) => {
+            let detail = format!(
+                "is {length} bytes long as canonical JSON, at most {TEMPLATE_MAX} are allowed: \
+                 move files and scripts into a ConfigMap or the image"
+            );
+            found.error(place, ErrorKind::TooLong, detail);
+            // Admission answers for its memory: such a template is not held twice, and its types are not looked at.
+            check(place, found);
+            return None;
+        }
+    };
     let Ok(normal) = serde_json::from_slice(&canonical) else {
         found.error(place, ErrorKind::Invalid, "is nested too deeply");
         return None;
     };
     check(&Place::new(&place.path, &normal), found);
     let hash = read_hash(place, raw, &canonical, found);
-    let typed = read_types(place, normal, found);
-    Some(Template::new(raw.clone(), hash?, typed?))
+    let (typed, hash) = (read_types(place, normal, found)?, hash?);
+    Some(Template::new(raw.clone(), hash, typed))
 }
 
 fn check(template: &Place<'_>, found: &mut Findings) {
@@ -257,13 +258,5 @@ fn check_key(key: &str, place: &Place<'_>, reserved: &[&str], found: &mut Findin
 pub(super) fn check_value(label: &Place<'_>, found: &mut Findings) {
     if let Some(fault) = label.text().and_then(value_fault) {
         found.error(label, ErrorKind::Invalid, fault);
-    }
-}
-
-fn join(base: &str, below: &str) -> String {
-    if below.is_empty() || below.starts_with('[') {
-        format!("{base}{below}")
-    } else {
-        format!("{base}.{below}")
     }
 }

@@ -7,11 +7,11 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::hash::TemplateHash;
 use crate::names::DAEMONJOB_NAME_MAX;
 use crate::selection::Selection;
 use crate::template::{Template, described};
 
+mod former;
 mod job;
 mod labels;
 mod place;
@@ -20,6 +20,8 @@ mod selectors;
 #[cfg(test)]
 mod tests;
 
+pub use former::Former;
+pub use job::TEMPLATE_MAX;
 use place::{Findings, Place};
 
 /// What kind of fault it is, in the terms of the Kubernetes API.
@@ -160,26 +162,6 @@ pub fn read(name: &str, spec: &Value) -> Reading {
         both_selectors,
         spec,
     }
-}
-
-/// What a change of the spec means for nodes that already ran.
-pub fn change_warnings(old: &Value, new: &Value) -> Vec<String> {
-    let hash = |spec: &Value| {
-        spec.get("jobTemplate")
-            .and_then(|template| TemplateHash::of(template).ok())
-    };
-    let (Some(before), Some(after)) = (hash(old), hash(new)) else {
-        return Vec::new();
-    };
-    if before == after {
-        return Vec::new();
-    }
-    let effect = if new.get("replace") == Some(&Value::Bool(true)) {
-        "`replace` is true: stops and re-runs every node"
-    } else {
-        "`replace` is false: nodes that already ran keep their result"
-    };
-    vec![format!("spec.jobTemplate: the template has changed; {effect}")]
 }
 
 fn check_name(name: &str, found: &mut Findings) {

@@ -3,6 +3,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::hash::TemplateHash;
 use crate::selection::Wanted;
 
 const CONTAINER: &str = "spec.jobTemplate.spec.template.spec.containers[0]";
@@ -830,25 +831,42 @@ fn b61_labels_of_a_chart_release_under_replace() {
     ));
 }
 
+/// Where types are looked at one element at a time.
+#[rstest]
+#[case("containers.0.ports", json!([{"containerPort": "http"}]), "containers[0].ports[0].containerPort")]
+#[case("initContainers", json!([{"image": "i"}, {"image": "i", "tty": 1}]), "initContainers[1].tty")]
+#[case("initContainers", json!("x"), "initContainers")]
+#[case("ephemeralContainers", json!([null]), "ephemeralContainers[0]")]
+#[case("volumes", json!([{"name": "a"}, {"name": 1}]), "volumes[1].name")]
+#[case("volumes", json!([{"name": "a", "projected": {"sources": [{}, {"secret": []}]}}]), "volumes[0].projected.sources[1].secret")]
+#[case("volumes", json!([{"name": "a", "projected": {"sources": {}}}]), "volumes[0].projected.sources")]
+fn a_wrong_type_below_a_list_is_found_at_its_place(#[case] member: &str, #[case] value: Value, #[case] path: &str) {
+    rejects(
+        &with_pod(member, value),
+        &format!("{POD}.{path}"),
+        ErrorKind::TypeInvalid,
+        "must be",
+    );
+}
+
 #[test]
 fn b61_a_changed_hash() {
     let changed = with_pod("hostNetwork", json!(true));
     let says =
         "spec.jobTemplate: the template has changed; `replace` is false: nodes that already ran keep their result";
-    assert_eq!(change_warnings(&sample(), &changed), [says]);
+    assert_eq!(Former::of(&sample()).change_warning(&changed).as_deref(), Some(says));
     let says = "spec.jobTemplate: the template has changed; `replace` is true: stops and re-runs every node";
-    assert_eq!(
-        change_warnings(&sample(), &set(changed, "replace", json!(true))),
-        [says]
-    );
+    let replacing = set(changed, "replace", json!(true));
+    assert_eq!(Former::of(&sample()).change_warning(&replacing).as_deref(), Some(says));
 }
 
 #[test]
 fn b61_no_changed_hash() {
     let same = with("jobTemplate.metadata", json!(null));
-    assert!(change_warnings(&sample(), &set(same, "selector", json!({"a": "b"}))).is_empty());
-    assert!(change_warnings(&sample(), &json!({})).is_empty());
-    assert!(change_warnings(&json!(null), &sample()).is_empty());
+    let sample = Former::of(&sample());
+    assert_eq!(sample.change_warning(&set(same, "selector", json!({"a": "b"}))), None);
+    assert_eq!(sample.change_warning(&json!({})), None);
+    assert_eq!(Former::of(&json!(null)).change_warning(&super::tests::sample()), None);
 }
 
 // For all inputs
@@ -962,7 +980,11 @@ proptest! {
 
     #[test]
     fn changes_between_any_two_specs_are_told(old in any_spec(), new in any_spec()) {
-        prop_assert!(change_warnings(&old, &new).len() <= 1);
-        prop_assert!(change_warnings(&old, &old).is_empty());
+        let former = Former::of(&old);
+        prop_assert!(former.is(&old));
+        prop_assert_eq!(former.change_warning(&old), None);
+        if former.is(&new) {
+            prop_assert_eq!(former.change_warning(&new), None);
+        }
     }
 }

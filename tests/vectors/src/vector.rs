@@ -144,8 +144,23 @@ impl Vector {
 
     /// Whether it is a creation in which nothing but the object is out of the ordinary, so that kubectl can send it.
     pub fn is_plain_creation(&self) -> bool {
+        !self.is_update() && self.is_about_its_object()
+    }
+
+    /// Whether it is a change of the sample, as the webhook let that in, in which nothing else is out of the ordinary.
+    pub fn is_plain_update_of_the_sample(&self) -> bool {
+        let is_stored = self.question.stored == Some(Change::default()) && !self.question.past_the_webhook;
+        is_stored && self.is_about_its_object()
+    }
+
+    fn is_about_its_object(&self) -> bool {
         let Question { review, http, .. } = &self.question;
-        !self.is_update() && !self.is_unpatched() && *review == Change::default() && *http == Http::default()
+        !self.is_unpatched() && *review == Change::default() && *http == Http::default()
+    }
+
+    /// The sample itself.
+    pub fn sample() -> Value {
+        sample()
     }
 
     /// In what words an API server refuses it by itself, if kubectl applies it.

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 use super::*;
 
 mod admission;
+mod hostile;
 mod transport;
 
 /// Keeps what it is told.

@@ -114,3 +114,29 @@ fn b32_unknown_fields_are_ignored() {
     let text = with("/request/newIn1Point99", json!({"deep": [1, 2, {"x": null}]}));
     assert!(parse(text.as_bytes()).is_ok());
 }
+
+#[rstest]
+#[case::dry_run("/request/dryRun")]
+#[case::kind("/kind")]
+#[case::operation("/request/operation")]
+#[case::resource("/request/resource")]
+#[case::uid("/request/uid")]
+#[case::user("/request/userInfo")]
+#[case::version("/request/kind/version")]
+fn an_error_does_not_repeat_what_it_was_sent(#[case] pointer: &str) {
+    // Rust writes each of these as eight characters.
+    let long = "\u{300}".repeat(100_000);
+    let error = parse(with(pointer, json!(long)).as_bytes()).unwrap_err();
+    assert!(error.to_string().len() < 300, "{error:.300}");
+}
+
+#[test]
+fn names_that_are_only_shown_may_be_of_any_length() {
+    let long = json!("n".repeat(1 << 20));
+    for pointer in ["/request/name", "/request/namespace", "/request/userInfo/username"] {
+        let text = with(pointer, long.clone());
+        let request = parse(text.as_bytes()).unwrap();
+        let names = [&request.name, &request.namespace, &request.user_info.username];
+        assert_eq!(names.into_iter().flatten().count(), 2, "{pointer}");
+    }
+}
