@@ -18,6 +18,7 @@ mod webhook;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Cli, Command, RunArgs};
 use crate::supervisor::End;
@@ -54,9 +55,23 @@ fn report(error: &anyhow::Error) {
 
 fn run(args: RunArgs) -> anyhow::Result<End> {
     telemetry::start(args.log_format, &args.log_level)?;
+    allow_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(supervisor::run(args));
     // A look at mounted files may hang on a dead volume; the process does not wait for it.
     runtime.shutdown_background();
     ended
+}
+
+/// Processes start with 1,024 where the container runtime leaves it at that, for the sake of programs that use
+/// `select`. Of more, the webhook keeps more connections before it has to displace one.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }

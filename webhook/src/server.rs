@@ -15,8 +15,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, getrlimit};
 use rustls::server::ResolvesServerCert;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -32,9 +33,16 @@ use crate::{TlsVersion, WebhookError, http, tls};
 /// Open connections; beyond it, the one that would be missed least has to go.
 /// An API server keeps 25 idle ones to a webhook, and there are seldom more than five API servers.
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
+/// Connections that wait for `accept`. What finds the queue full is dropped in silence, and the client's system
+/// tries again after 1 s and after 3 s: the usual 128 are gone with the first hundred that somebody opens at once.
+const ACCEPT_QUEUE: u32 = 4096;
 /// Connections in their handshake; beyond it, the one that takes longest has to go.
 /// A flood of half-open connections so costs those that never get anywhere, not the API server.
 const HANDSHAKES_MAX: usize = 1024;
+/// Open files that are left to the rest of the process: its listeners, its connections to the API server.
+const OTHER_FILES: u64 = 256;
+/// As few connections, and as few handshakes, as make a webhook, even if the limit of open files allows for less.
+const TABLE_MIN: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Rest after a failed `accept`: the usual cause, no more file descriptors, does not pass within microseconds.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -77,7 +85,7 @@ pub async fn bind(settings: Settings, observer: Arc<dyn Observer>) -> Result<Bou
         address: settings.address,
         source,
     };
-    let listener = TcpListener::bind(settings.address).await.map_err(failed)?;
+    let listener = listen(settings.address).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(Bound {
         listener,
@@ -85,6 +93,17 @@ pub async fn bind(settings: Settings, observer: Arc<dyn Observer>) -> Result<Bou
         settings,
         observer,
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Or a restart would wait for the old connections' last minute.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_QUEUE)
 }
 
 impl Bound {
@@ -105,15 +124,17 @@ impl Bound {
     ) -> Result<(), WebhookError> {
         let tls = TlsAcceptor::from(tls::config(self.settings.min_tls, resolver)?);
         let drain = self.settings.drain;
+        let table = table_within(getrlimit(Resource::Nofile).current);
         let mut server = Server {
             tls,
             router: http::router(Arc::clone(&self.observer)),
             observer: self.observer,
             closing: shutdown.clone(),
             stopping: CancellationToken::new(),
+            handshakes_max: table.min(HANDSHAKES_MAX),
             handshakes: JoinSet::new(),
             oldest_handshakes: VecDeque::new(),
-            connections: Seats::new(CONNECTIONS_MAX),
+            connections: Seats::new(table.min(CONNECTIONS_MAX)),
             pause: None,
         };
         let end = async {
@@ -128,6 +149,14 @@ impl Bound {
     }
 }
 
+/// How many handshakes, and how many connections, fit into the limit of open files: whoever opens more must cost
+/// others of their kind, not the whole process its descriptors.
+fn table_within(files: Option<u64>) -> usize {
+    let each = files.map(|files| files.saturating_sub(OTHER_FILES) / 2);
+    each.and_then(|each| usize::try_from(each).ok())
+        .map_or(usize::MAX, |each| each.max(TABLE_MIN))
+}
+
 type Connection = TlsStream<TcpStream>;
 
 struct Server {
@@ -138,6 +167,7 @@ struct Server {
     closing: CancellationToken,
     /// No connection takes another request.
     stopping: CancellationToken,
+    handshakes_max: usize,
     handshakes: JoinSet<Option<Connection>>,
     oldest_handshakes: VecDeque<AbortHandle>,
     connections: Seats,
@@ -164,8 +194,10 @@ impl Server {
     }
 
     fn greet(&mut self, stream: TcpStream) {
-        self.oldest_handshakes.retain(|handshake| !handshake.is_finished());
-        if self.oldest_handshakes.len() >= HANDSHAKES_MAX
+        if self.oldest_handshakes.len() >= self.handshakes_max {
+            self.oldest_handshakes.retain(|handshake| !handshake.is_finished());
+        }
+        if self.oldest_handshakes.len() >= self.handshakes_max
             && let Some(oldest) = self.oldest_handshakes.pop_front()
         {
             oldest.abort();
@@ -276,5 +308,18 @@ async fn converse(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "webhook connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f34_the_tables_fit_into_the_limit_of_open_files() {
+        assert_eq!(table_within(Some(1024)), 384);
+        assert_eq!(table_within(Some(2304)), 1024);
+        assert_eq!(table_within(Some(100)), TABLE_MIN);
+        assert_eq!(table_within(None), usize::MAX);
     }
 }

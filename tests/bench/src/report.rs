@@ -1,0 +1,211 @@
+//! The pairs, the table, and the gates.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use daemonjob_bench::{
+    Arm, Flood, Genuine, KINDS, Kept, Persistence, Sample, Served, Spread, Took, allow_files, kept_connections,
+    new_connections, percentile, request,
+};
+use daemonjob_webhook::Endpoint;
+
+/// What an API server keeps open to a webhook.
+const KEPT: usize = 25;
+const AT_ONCE: usize = 64;
+/// F34.
+const HALF_OPEN: usize = 10_000;
+const OTHER_FILES: u64 = 500;
+
+/// The webhook's rate by the echo's, at least (P10).
+const RATE_GATE: f64 = 0.75;
+/// The webhook's p99 by the echo's, at most (P11).
+const P99_GATE: f64 = 1.3;
+/// The p99 of genuine reviews under half-open connections, at most (F34).
+const HALF_OPEN_GATE: Duration = Duration::from_millis(250);
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Plan {
+    /// Pairs of runs, webhook and echo; what is printed is their median
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..))]
+    pairs: u32,
+    /// Seconds of each run
+    #[arg(long, default_value_t = 2)]
+    seconds: u32,
+}
+
+impl Plan {
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+}
+
+/// Runs all of it. Whether all gates were met.
+pub(crate) async fn print(plan: &Plan) -> Result<bool> {
+    let program = std::env::current_exe().context("the path of this program is known")?;
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let averages: Vec<&str> = load.split(' ').take(3).collect();
+    say(&format!(
+        "Load average before: {}. {} pairs of {} s, interleaved; median (quartiles).\n",
+        averages.join(" "),
+        plan.pairs,
+        plan.seconds
+    ))?;
+    let mut is_met = rates(plan, &program).await?;
+    is_met &= latencies(plan, &program).await?;
+    is_met &= half_open(plan, &program).await?;
+    Ok(is_met)
+}
+
+/// The two processes, started afresh for each table.
+struct Arms {
+    webhook: Served,
+    echo: Served,
+}
+
+impl Arms {
+    fn start(program: &Path) -> Result<Self> {
+        Ok(Self {
+            webhook: Served::start(program, Arm::Webhook, None)?,
+            echo: Served::start(program, Arm::Echo, None)?,
+        })
+    }
+
+    /// Which of them goes first changes from pair to pair.
+    fn in_order(&self, pair: u32) -> [(Arm, &Served); 2] {
+        let arms = [(Arm::Webhook, &self.webhook), (Arm::Echo, &self.echo)];
+        if pair.is_multiple_of(2) {
+            arms
+        } else {
+            [arms[1], arms[0]]
+        }
+    }
+}
+
+/// P10.
+async fn rates(plan: &Plan, program: &Path) -> Result<bool> {
+    let arms = Arms::start(program)?;
+    say(&format!(
+        "P10: {KEPT} kept connections, `/mutate` and `/validate` in turn\n"
+    ))?;
+    say("| body | requests/s | echo | ratio | gate | CPU µs/request | echo |")?;
+    say("|---|---|---|---|---|---|---|")?;
+    let mut is_met = true;
+    for sample in Sample::ALL {
+        // Held for the whole run, which takes a minute: the clients borrow it from several threads.
+        let requests: &'static [Vec<u8>] = Box::leak(Box::new(
+            [Endpoint::Mutate, Endpoint::Validate].map(|endpoint| request(sample, endpoint)),
+        ));
+        let (mut webhook, mut echo) = (Vec::new(), Vec::new());
+        for pair in 0..plan.pairs {
+            for (arm, served) in arms.in_order(pair) {
+                let kept = kept_connections(served, KEPT, requests, plan.time()).await?;
+                match arm {
+                    Arm::Webhook => webhook.push(kept),
+                    Arm::Echo => echo.push(kept),
+                }
+            }
+        }
+        let ratio = Spread::of(webhook.iter().zip(&echo).map(|(ours, bare)| ours.rate / bare.rate));
+        let rate = |runs: &[Kept]| Spread::of(runs.iter().map(|run| run.rate)).median;
+        let cost = |runs: &[Kept]| Spread::of(runs.iter().map(|run| run.cost)).median;
+        say(&format!(
+            "| {} | {:.0} | {:.0} | {ratio} | ≥ {RATE_GATE} {} | {:.1} | {:.1} |",
+            sample.as_str(),
+            rate(&webhook),
+            rate(&echo),
+            word(ratio.median >= RATE_GATE),
+            cost(&webhook),
+            cost(&echo),
+        ))?;
+        is_met &= ratio.median >= RATE_GATE;
+    }
+    Ok(is_met)
+}
+
+/// P11.
+async fn latencies(plan: &Plan, program: &Path) -> Result<bool> {
+    let arms = Arms::start(program)?;
+    let request: &'static [u8] = request(Sample::Small, Endpoint::Validate).leak();
+    let (mut webhook, mut echo) = (Vec::new(), Vec::new());
+    for pair in 0..plan.pairs {
+        for (arm, served) in arms.in_order(pair) {
+            let took = new_connections(served.client(), AT_ONCE, request, plan.time()).await?;
+            let p99 = percentile(&took, 0.99).context("some were answered")?.as_secs_f64() * 1e3;
+            match arm {
+                Arm::Webhook => webhook.push(p99),
+                Arm::Echo => echo.push(p99),
+            }
+        }
+    }
+    let ratio = Spread::of(webhook.iter().zip(&echo).map(|(ours, bare)| ours / bare));
+    let is_met = ratio.median <= P99_GATE;
+    say(&format!("\nP11: {AT_ONCE} at once, a handshake each, 2 KB\n"))?;
+    say("| p99 ms | echo | ratio | gate |")?;
+    say("|---|---|---|---|")?;
+    say(&format!(
+        "| {} | {} | {ratio} | ≤ {P99_GATE} {} |",
+        Spread::of(webhook),
+        Spread::of(echo),
+        word(is_met)
+    ))?;
+    Ok(is_met)
+}
+
+/// F34: first while they are opened, then while all that are thrown out come again.
+async fn half_open(plan: &Plan, program: &Path) -> Result<bool> {
+    let files = allow_files(HALF_OPEN as u64 + OTHER_FILES)?;
+    let number = HALF_OPEN.min(usize::try_from(files - OTHER_FILES)?);
+    let served = Served::start(program, Arm::Webhook, None)?;
+    let review = request(Sample::Small, Endpoint::Validate);
+    let mut genuine = Genuine::begin(served.client(), KEPT, review).await?;
+    say(&format!("\nF34: {number} half-open connections\n"))?;
+    say("| | reviews | p99 ms, new connection | p99 ms, kept connection | longest ms | gate |")?;
+    say("|---|---|---|---|---|---|")?;
+    let mut is_met = true;
+    let quiet = genuine.run(1_000, || true).await?;
+    is_met &= row("before", &quiet)?;
+    let flood = Flood::begin(served.client(), number, &KINDS, Persistence::Stubborn)?;
+    let rising = genuine.run(100, || flood.tried() >= number).await?;
+    is_met &= row("while they are opened", &rising)?;
+    let begin = std::time::Instant::now();
+    let time = plan.time() * plan.pairs;
+    let standing = genuine.run(1_000, || begin.elapsed() > time).await?;
+    is_met &= row("while those thrown out come again after 3 s", &standing)?;
+    say(&format!(
+        "\n{flood:?} at the end, {} at most at the same time",
+        flood.most_held()
+    ))?;
+    Ok(is_met)
+}
+
+fn row(when: &str, took: &Took) -> Result<bool> {
+    let p99 = |sorted: &[Duration]| percentile(sorted, 0.99).copied().context("some were answered");
+    let (new, kept) = (p99(&took.new)?, p99(&took.kept)?);
+    let longest = took.new.last().max(took.kept.last()).copied().unwrap_or_default();
+    let is_met = new.max(kept) <= HALF_OPEN_GATE;
+    say(&format!(
+        "| {when} | {} | {:.1} | {:.1} | {:.1} | ≤ {} {} |",
+        took.new.len() + took.kept.len(),
+        new.as_secs_f64() * 1e3,
+        kept.as_secs_f64() * 1e3,
+        longest.as_secs_f64() * 1e3,
+        HALF_OPEN_GATE.as_millis(),
+        word(is_met)
+    ))?;
+    Ok(is_met)
+}
+
+fn word(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "MISSED" }
+}
+
+/// The table goes to standard output, line by line, so that one sees how far it is.
+fn say(line: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
