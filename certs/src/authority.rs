@@ -2,6 +2,7 @@
 //!
 //! [`Anchor`] is its public half, which goes into `caBundle`; [`Authority`] has the key too.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use crate::bundle;
 use crate::time;
 
 /// How long an authority is valid.
@@ -62,6 +64,13 @@ pub enum Fault {
     /// The key cannot be parsed, or is not on P-256.
     #[error("the key cannot be read")]
     UnreadableKey,
+}
+
+impl Fault {
+    /// Whether the content is good and only the clock speaks against it.
+    pub(crate) fn is_of_time(self) -> bool {
+        matches!(self, Self::Expired | Self::NotYetValid)
+    }
 }
 
 /// An authority could not be made.
@@ -244,7 +253,7 @@ impl Authority {
         })
     }
 
-    /// Reads an authority from PEM texts, and checks that key and certificate belong together.
+    /// Reads an authority from PEM texts, and checks that key and certificate belong together and that it can sign.
     ///
     /// # Errors
     /// The fault of the content; its dates are not looked at.
@@ -257,11 +266,31 @@ impl Authority {
         if parse(&der)?.public_key().raw != key.subject_public_key_info() {
             return Err(Fault::KeyMismatch);
         }
-        Issuer::from_ca_cert_der(&der, &key).map_err(|_| Fault::Foreign)?;
-        Ok(Self {
+        let authority = Self {
             anchor,
             key: Arc::new(key),
-        })
+        };
+        if authority.is_believed() {
+            Ok(authority)
+        } else {
+            Err(Fault::Foreign)
+        }
+    }
+
+    /// Whether who trusts it accepts what it signs. A certificate with a damaged byte can still be read, and belong to
+    /// its key, and yet no leaf of it would ever verify.
+    fn is_believed(&self) -> bool {
+        let name = "daemonjob.invalid";
+        let Ok(mut params) = CertificateParams::new([name.to_owned()]) else {
+            return false;
+        };
+        time::set_validity(&mut params, self.anchor.not_before, self.anchor.not_after);
+        params.use_authority_key_identifier_extension = true;
+        let Ok(leaf) = self.sign(&params, self.key.as_ref()) else {
+            return false;
+        };
+        let trusted = bundle::encode(&BTreeSet::from([self.anchor.clone()]));
+        bundle::verify(leaf.der(), &trusted, name, self.anchor.not_after).is_ok()
     }
 
     /// Its public half.

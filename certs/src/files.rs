@@ -203,14 +203,17 @@ fn read_file(path: &Path) -> Result<Vec<u8>, FilesError> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::authority::Authority;
     use crate::leaf::{LEAF_LIFE, Leaf};
+    use crate::resolver::tests::{NAME, client, now, server, shake};
     use crate::time;
 
-    fn now() -> Timestamp {
-        "2026-05-01T12:00:00Z".parse().expect("a time")
+    /// When a pair that begins now has ended.
+    fn later() -> Timestamp {
+        time::later(now(), LEAF_LIFE * 2)
     }
 
     /// A pair as PEM texts, made by rcgen alone: what a user would mount.
@@ -296,6 +299,98 @@ mod tests {
     }
 
     #[test]
+    fn half_of_a_new_pair_is_not_served_and_the_whole_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (old, new) = (pair(now()), pair(later()));
+        write(folder.path(), &old);
+        let (mut files, _) = mounted(folder.path());
+        files.look().expect("loaded");
+
+        write(folder.path(), &(new.0.clone(), old.1));
+        assert!(matches!(files.look(), Err(FilesError::Serve { .. })));
+        assert!(files.is_valid(now()), "the old pair is served");
+        write(folder.path(), &new);
+        assert_eq!(files.look().expect("both are there"), Looked::Loaded);
+        assert!(!files.is_valid(now()) && files.is_valid(later()), "the new one is");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_or_is_too_large_leaves_the_good_pair() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let good = pair(now());
+        write(folder.path(), &good);
+        let (mut files, resolver) = mounted(folder.path());
+        files.look().expect("loaded");
+
+        let key = folder.path().join(KEY_FILE);
+        // Root may read any file, so permissions would show nothing here.
+        fs::remove_file(&key).expect("removed");
+        fs::create_dir(&key).expect("a folder in its place");
+        assert!(matches!(files.look(), Err(FilesError::Read { path, .. }) if path == key));
+        fs::remove_dir(&key).expect("removed");
+
+        for name in [KEY_FILE, CERTIFICATE_FILE] {
+            // A sparse file of a terabyte: who read it whole would not come back.
+            let file = File::create(folder.path().join(name)).expect("created");
+            file.set_len(1 << 40).expect("sparse");
+            let refused = files.look();
+            let too_large = |source: &io::Error| source.kind() == io::ErrorKind::FileTooLarge;
+            assert!(
+                matches!(&refused, Err(FilesError::Read { source, .. }) if too_large(source)),
+                "{refused:?}"
+            );
+            write(folder.path(), &good);
+        }
+        assert!(resolver.has_key() && files.is_valid(now()));
+        assert_eq!(files.look().expect("repaired"), Looked::Unchanged);
+    }
+
+    #[test]
+    fn an_expired_pair_is_served_and_not_valid() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), &pair(time::earlier(now(), LEAF_LIFE * 2)));
+        let (mut files, resolver) = mounted(folder.path());
+        assert_eq!(files.look().expect("loaded"), Looked::Loaded);
+        assert!(resolver.has_key(), "API servers say best what is wrong with it");
+        assert!(!files.is_valid(now()));
+    }
+
+    /// Handshakes without a pause, while the links are swapped and looked at without a pause.
+    #[test]
+    fn no_handshake_fails_while_the_kubelet_swaps_links() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::generate(now()).expect("an authority");
+        for name in ["..0", "..1"] {
+            write(&folder.path().join(name), &signed(&authority));
+        }
+        symlink("..0", folder.path().join("..data")).expect("linked");
+        for name in [CERTIFICATE_FILE, KEY_FILE] {
+            symlink(Path::new("..data").join(name), folder.path().join(name)).expect("linked");
+        }
+        let (mut files, resolver) = mounted(folder.path());
+        files.look().expect("loaded");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let shaking = scope.spawn(|| {
+                let mut count = 0;
+                while count == 0 || !is_over.load(Ordering::Relaxed) {
+                    shake(&mut client(&[authority.anchor()]), &mut server(&resolver)).expect("a handshake");
+                    count += 1;
+                }
+                count
+            });
+            for turn in 1..=200 {
+                let next = folder.path().join("..data_tmp");
+                symlink(format!("..{}", turn % 2), &next).expect("linked");
+                fs::rename(&next, folder.path().join("..data")).expect("swapped");
+                assert_eq!(files.look().expect("loaded"), Looked::Loaded);
+            }
+            is_over.store(true, Ordering::Relaxed);
+            assert!(shaking.join().expect("every handshake succeeded") > 0);
+        });
+    }
+
+    #[test]
     fn errors_name_the_file_and_never_quote_a_key() {
         let folder = tempfile::tempdir().expect("a folder");
         let (certificate, key) = pair(now());
@@ -310,19 +405,26 @@ mod tests {
     #[test]
     fn a_leaf_of_ours_can_be_mounted_too() {
         let folder = tempfile::tempdir().expect("a folder");
-        let authority = Authority::generate(now()).expect("an authority");
-        let leaf = Leaf::issue(&authority, &["hook.jobs.svc".to_owned()], now()).expect("a leaf");
-        let key = rcgen::KeyPair::try_from(leaf.key().secret_der())
-            .expect("a key")
-            .serialize_pem();
-        let certificate = pem_of(leaf.certificate());
-        write(folder.path(), &(certificate + &authority.anchor().pem(), key));
+        write(
+            folder.path(),
+            &signed(&Authority::generate(now()).expect("an authority")),
+        );
         let (mut files, _) = mounted(folder.path());
         assert_eq!(files.look().expect("loaded"), Looked::Loaded);
         assert_eq!(
             files.validity().map(|validity| validity.not_after),
-            Some(leaf.not_after())
+            Some(time::later(now(), LEAF_LIFE))
         );
+    }
+
+    /// A chain and its key, as PEM texts.
+    fn signed(authority: &Authority) -> (String, String) {
+        let leaf = Leaf::issue(authority, &[NAME.to_owned()], now()).expect("a leaf");
+        let key = rcgen::KeyPair::try_from(leaf.key().secret_der()).expect("a key");
+        (
+            pem_of(leaf.certificate()) + &authority.anchor().pem(),
+            key.serialize_pem(),
+        )
     }
 
     fn pem_of(der: &CertificateDer<'_>) -> String {

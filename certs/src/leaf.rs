@@ -160,7 +160,11 @@ impl LeafView<'_> {
     /// A leaf of the current authority is renewed in time.
     /// A leaf of an earlier one is kept until its successor is trusted everywhere;
     /// only when it is of no use any more, the successor is taken at once.
+    /// An authority that is out of its time signs nothing: if the clock is wrong, the leaf before is better.
     pub(crate) fn must_issue(&self, now: Timestamp) -> bool {
+        if self.current.check_time(now).is_err() {
+            return false;
+        }
         let Some(leaf) = self.served else { return true };
         if leaf.issuer() == self.current {
             return leaf.is_due(now);

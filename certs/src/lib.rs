@@ -19,6 +19,8 @@
 //! Other keys are left alone, but content that is not ours under one of these is replaced.
 //! Empty, garbage, expired, foreign and mismatching content is replaced by a new authority, which the report says;
 //! what API servers trusted before stays trusted, so leaves that are still served go on working.
+//! Only to a replica that has seen an authority in its time, one that is out of it says first that a clock jumped:
+//! it leaves everything as it is for as long as the soak, so that two clocks do not replace authorities in turn.
 //! To make a new authority by hand, delete the Secret; the old one stays trusted for [`rotation::RETIREMENT`].
 //! If its key has leaked, it must not: stop every replica, delete the Secret, empty `caBundle` in both configurations,
 //! and start again.
@@ -55,6 +57,7 @@ mod leaf;
 #[cfg(test)]
 mod model;
 mod resolver;
+mod restraint;
 pub mod rotation;
 mod self_signed;
 mod soak;

@@ -84,7 +84,7 @@ impl ResolvesServerCert for Resolver {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io;
     use std::sync::Arc;
 
@@ -100,9 +100,9 @@ mod tests {
     use crate::bundle;
     use crate::leaf::Leaf;
 
-    const NAME: &str = "hook.jobs.svc";
+    pub(crate) const NAME: &str = "hook.jobs.svc";
 
-    fn now() -> Timestamp {
+    pub(crate) fn now() -> Timestamp {
         "2026-05-01T12:00:00Z".parse().expect("a time")
     }
 
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    fn server(resolver: &Arc<Resolver>) -> ServerConnection {
+    pub(crate) fn server(resolver: &Arc<Resolver>) -> ServerConnection {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder
             .with_safe_default_protocol_versions()
@@ -170,7 +170,7 @@ mod tests {
         ServerConnection::new(Arc::new(builder.with_cert_resolver(resolver.clone()))).expect("a server")
     }
 
-    fn client(trusted: &[&Anchor]) -> ClientConnection {
+    pub(crate) fn client(trusted: &[&Anchor]) -> ClientConnection {
         let bundle = bundle::encode(&trusted.iter().map(|anchor| (*anchor).clone()).collect());
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder
@@ -196,7 +196,7 @@ mod tests {
     }
 
     /// A whole handshake in memory.
-    fn shake(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), rustls::Error> {
+    pub(crate) fn shake(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), rustls::Error> {
         while client.is_handshaking() || server.is_handshaking() {
             let there = flight(|to| client.write_tls(to), |from| server.read_tls(from));
             server.process_new_packets()?;

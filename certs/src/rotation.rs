@@ -160,7 +160,7 @@ pub fn step(state: &CertState, now: Timestamp) -> RotationStep {
     };
     discard(&state.slots, now)
         .or_else(|| retain(state, current, now))
-        .or_else(|| drop_previous(&state.slots.previous, state.timing.retirement, now))
+        .or_else(|| drop_previous(state, now))
         .unwrap_or_else(|| advance(state, current, now))
 }
 
@@ -174,7 +174,7 @@ fn usable(slot: &Slot<Authority>, now: Timestamp) -> Result<&Authority, Fault> {
 
 /// Nothing can sign. The next authority takes over if there is one: it is nearer to being trusted than a new one.
 fn replace_current(state: &CertState, why: Fault, now: Timestamp) -> RotationStep {
-    let keep = in_use(state, now);
+    let keep = in_use(state, why, now);
     match &state.slots.next {
         Slot::Filled(next) if next.anchor().check_time(now).is_ok() => RotationStep::Promote { why: Some(why), keep },
         Slot::Broken { .. } | Slot::Empty | Slot::Filled(_) => RotationStep::Generate { why, keep },
@@ -184,12 +184,16 @@ fn replace_current(state: &CertState, why: Fault, now: Timestamp) -> RotationSte
 /// Every authority of ours that a leaf served somewhere may come from.
 /// Asked for only when the current one is lost: taking over what a configuration carries at other times
 /// would bring a previous authority back while its removal is on its way.
-fn in_use(state: &CertState, now: Timestamp) -> BTreeSet<Anchor> {
+/// If time is why it is lost, those whose time is over are among them: the clock that says so may be wrong.
+fn in_use(state: &CertState, why: Fault, now: Timestamp) -> BTreeSet<Anchor> {
     let stored = [&state.slots.current, &state.slots.next]
         .into_iter()
         .filter_map(stored_anchor);
     let known = stored.chain(&state.live.serving).chain(&state.live.anywhere);
-    unexpired(known, now)
+    match why.is_of_time() {
+        true => known.cloned().collect(),
+        false => unexpired(known, now),
+    }
 }
 
 fn stored_anchor(slot: &Slot<Authority>) -> Option<&Anchor> {
@@ -253,12 +257,15 @@ fn retain(state: &CertState, current: &Authority, now: Timestamp) -> Option<Rota
     (!keep.is_empty()).then_some(RotationStep::Retain { keep })
 }
 
-fn drop_previous(previous: &Slot<Previous>, retirement: Duration, now: Timestamp) -> Option<RotationStep> {
-    let previous = previous.filled()?;
-    let retired = previous
-        .retired
-        .is_some_and(|since| time::later(since, retirement) <= now);
-    (retired || unexpired(&previous.anchors, now).is_empty()).then_some(RotationStep::DropPrevious)
+/// The time since which they are retired may come from a clock that is wrong: what our own leaf comes from is not dropped.
+fn drop_previous(state: &CertState, now: Timestamp) -> Option<RotationStep> {
+    let previous = state.slots.previous.filled()?;
+    let is_over = match previous.retired {
+        Some(since) => time::later(since, state.timing.retirement) <= now,
+        None => unexpired(&previous.anchors, now).is_empty(),
+    };
+    let is_served = |serving| previous.anchors.contains(serving);
+    (is_over && !state.live.serving.as_ref().is_some_and(is_served)).then_some(RotationStep::DropPrevious)
 }
 
 /// The regular course.

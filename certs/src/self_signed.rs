@@ -18,6 +18,7 @@ use crate::bundle::{self, VerifyError};
 use crate::inject::{Configuration, InjectError, Injector, LiveConfiguration, LiveWebhook, Repaired};
 use crate::leaf::{Leaf, LeafError, LeafView};
 use crate::resolver::{Resolver, ResolverError};
+use crate::restraint::Restraint;
 use crate::rotation::{self, CertState, Live, RotationStep, Slots};
 use crate::soak::Soak;
 use crate::store::{Client, SecretStore, StoreError, Written};
@@ -166,6 +167,7 @@ pub struct SelfSigned {
     resolver: Arc<Resolver>,
     served: Option<Leaf>,
     soak: Soak,
+    restraint: Restraint,
 }
 
 impl fmt::Debug for SelfSigned {
@@ -191,6 +193,7 @@ impl SelfSigned {
             resolver,
             served: None,
             soak: Soak::default(),
+            restraint: Restraint::default(),
         }
     }
 
@@ -205,9 +208,11 @@ impl SelfSigned {
             authority_not_after: None,
         };
         let seen = self.read_configurations(&mut report).await;
-        self.soak.look(carried_everywhere(&seen), now);
-        match self.settle_secret(&seen, now, &mut report).await {
-            Ok(slots) => self.follow(&slots, &seen, now, &mut report).await,
+        let elapsed = self.soak.look(carried_everywhere(&seen), now);
+        match self.settle_secret(&seen, elapsed, now, &mut report).await {
+            Ok(Some(slots)) => self.follow(&slots, &seen, now, &mut report).await,
+            // Held back: leaf and bundle stay as well as they were.
+            Ok(None) => {}
             Err(error) => report.errors.push(error),
         }
         report.trust = self.verify(&seen, now, &mut report.outcomes);
@@ -230,20 +235,31 @@ impl SelfSigned {
         })
     }
 
-    /// Reads the Secret, takes the next step if there is one, and gives what the Secret then holds.
-    async fn settle_secret(&self, seen: &[Seen], now: Timestamp, report: &mut TickReport) -> Result<Slots, CertsError> {
+    /// Reads the Secret, takes the next step if there is one, and gives what the Secret then holds;
+    /// nothing, if the step is not to be taken yet.
+    async fn settle_secret(
+        &mut self,
+        seen: &[Seen],
+        mut elapsed: Duration,
+        now: Timestamp,
+        report: &mut TickReport,
+    ) -> Result<Option<Slots>, CertsError> {
         let mut slots = Slots::default();
         for _ in 0..ATTEMPTS {
             let basis;
             (slots, basis) = self.store.read().await?;
+            self.restraint.look(&slots.current, std::mem::take(&mut elapsed), now);
             let state = CertState {
                 slots: slots.clone(),
                 live: self.live(seen, now),
                 timing: self.timing,
             };
             let step = rotation::step(&state, now);
+            if !self.restraint.allows(&step, self.timing.soak) {
+                return Ok(None);
+            }
             if step == RotationStep::Keep {
-                return Ok(slots);
+                return Ok(Some(slots));
             }
             let after = slots.clone().after(&step, now, || Authority::generate(now))?;
             match self.store.write(&after, &basis).await? {
@@ -255,9 +271,9 @@ impl SelfSigned {
                 Written::Patched => {}
             }
             report.outcomes.push(Outcome::Rotated { step });
-            return Ok(after);
+            return Ok(Some(after));
         }
-        Ok(slots)
+        Ok(Some(slots))
     }
 
     fn live(&self, seen: &[Seen], now: Timestamp) -> Live {

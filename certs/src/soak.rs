@@ -20,13 +20,16 @@ pub(crate) struct Soak {
 impl Soak {
     /// Adds the time since the last look to each anchor that is still carried everywhere; the others begin anew.
     /// A look that failed, which has no set, neither adds nor takes away.
-    pub(crate) fn look(&mut self, carried_everywhere: Option<BTreeSet<Anchor>>, now: Timestamp) {
+    /// Gives the time that counted.
+    pub(crate) fn look(&mut self, carried_everywhere: Option<BTreeSet<Anchor>>, now: Timestamp) -> Duration {
         let elapsed = self.looked_at.replace(now).map(|before| now.duration_since(before));
         let elapsed = elapsed
             .and_then(|elapsed| Duration::try_from(elapsed).ok())
             .unwrap_or_default()
             .min(MAX_SEEN);
-        let Some(carried) = carried_everywhere else { return };
+        let Some(carried) = carried_everywhere else {
+            return elapsed;
+        };
         let before = std::mem::take(&mut self.seen);
         let count = |anchor: Anchor| {
             let sum = before
@@ -35,5 +38,6 @@ impl Soak {
             (anchor, sum)
         };
         self.seen = carried.into_iter().map(count).collect();
+        elapsed
     }
 }

@@ -313,6 +313,9 @@ fn encode(slots: &Slots) -> Data {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use rstest::rstest;
 

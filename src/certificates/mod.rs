@@ -124,9 +124,15 @@ impl Keeper {
                 }
             };
             match looked {
-                Ok(Looked::Loaded) => info!("the mounted certificate is served"),
+                Ok(Looked::Loaded) => {
+                    info!("the mounted certificate is served");
+                    self.metrics.certificate_changed("mounted_loaded");
+                }
                 Ok(Looked::Unchanged) => {}
-                Err(error) => warn!(error = chain(&error), "the mounted certificate was not taken"),
+                Err(error) => {
+                    warn!(error = chain(&error), "the mounted certificate was not taken");
+                    self.metrics.certificate_changed("mounted_refused");
+                }
             }
             if let Some(validity) = pair.validity() {
                 self.metrics.certificate_ends("leaf", validity.not_after);

@@ -6,6 +6,7 @@
 
 mod balancer;
 mod load;
+mod mounted;
 mod outage;
 mod probe;
 mod repair;

@@ -59,7 +59,8 @@ impl Budget {
             ..=SMALL_MAX => None,
             _ => Some(self.room_for(length).await?),
         };
-        let bytes = timeout(READ_TIMEOUT, collect(body, declared.map_or(0, |_| length as usize)))
+        let expected = declared.map_or(0, |_| length);
+        let bytes = timeout(READ_TIMEOUT, collect(body, expected, length))
             .await
             .map_err(|_| Refusal::TooSlow)??;
         Ok(Held { bytes, _room: room })
@@ -74,13 +75,14 @@ impl Budget {
 }
 
 /// What the body holds, in no more memory than that.
-async fn collect(mut body: Body, declared: usize) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::with_capacity(declared);
+/// No longer than `most`: hyper sees to it where the length was announced, and where it was not, this is the largest.
+async fn collect(mut body: Body, expected: u32, most: u32) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::with_capacity(expected as usize);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else {
             continue;
         };
-        if bytes.len() + data.len() > BODY_MAX as usize {
+        if bytes.len() + data.len() > most as usize {
             return Err(Refusal::TooLarge);
         }
         bytes.extend_from_slice(&data);

@@ -13,6 +13,8 @@ use crate::verdict::Denial;
 
 /// Longest shape of a spec. A template of the largest size has no longer one, and selectors and the rest are small.
 const SHAPE_MAX: usize = TEMPLATE_MAX + (4 << 10);
+/// Longest text of a manifest that `kubectl apply` noted; API servers store no more annotations than this.
+const APPLIED_MAX: usize = 256 << 10;
 /// Longest text of a hash annotation that is decoded; a hash has 64 characters.
 const HASH_MAX: usize = 1 << 10;
 
@@ -24,6 +26,8 @@ pub(crate) struct Subject {
     /// What is looked at of the object: the hash annotation and the spec, which is null if there is none.
     pub(crate) object: Value,
     pub(crate) old: Option<Old>,
+    /// The manifest that client-side `kubectl apply` was given.
+    pub(crate) applied: Option<String>,
 }
 
 /// The object before an update.
@@ -111,6 +115,7 @@ pub(crate) fn read(request: &Request<'_>) -> Result<Option<Subject>, Denial> {
         name: new.name.or_else(|| request.name.clone()).unwrap_or_default(),
         object,
         old,
+        applied: new.applied,
     }))
 }
 
@@ -139,6 +144,7 @@ struct Parts<'a> {
     is_being_deleted: bool,
     /// Null, or a mapping that holds the hash annotation alone.
     annotations: Value,
+    applied: Option<String>,
     spec: &'a str,
 }
 
@@ -169,10 +175,12 @@ impl<'a> Parts<'a> {
             return Err(invalid("metadata", ErrorKind::Required, "is missing"));
         };
         let metadata: Metadata<'_> = members("metadata", metadata)?;
+        let (annotations, applied) = metadata.annotations.map_or(Ok((Value::Null, None)), annotations)?;
         Ok(Self {
             name: metadata.name.and_then(|name| serde_json::from_str(name.get()).ok()),
             is_being_deleted: metadata.deletion_timestamp.is_some(),
-            annotations: metadata.annotations.map_or(Ok(Value::Null), hash_annotation)?,
+            annotations,
+            applied,
             spec: object.spec.map_or("null", RawValue::get),
         })
     }
@@ -186,22 +194,28 @@ fn members<'a, T: Deserialize<'a>>(path: &str, raw: &'a RawValue) -> Result<T, F
     review::object(raw.get()).map_err(|error| unreadable(&error))
 }
 
-fn hash_annotation(annotations: &RawValue) -> Result<Value, FieldError> {
+/// A mapping that holds the hash annotation alone, and the manifest that `kubectl apply` noted.
+fn annotations(annotations: &RawValue) -> Result<(Value, Option<String>), FieldError> {
     #[derive(Deserialize)]
     struct Annotations<'a> {
         #[serde(borrow, rename = "daemon.justk8s.com/template-hash")]
         hash: Option<&'a RawValue>,
+        #[serde(borrow, rename = "kubectl.kubernetes.io/last-applied-configuration")]
+        applied: Option<&'a RawValue>,
     }
 
-    let Annotations { hash } = members("metadata.annotations", annotations)?;
+    let Annotations { hash, applied } = members("metadata.annotations", annotations)?;
+    let applied = applied.map(RawValue::get).filter(|text| text.len() <= APPLIED_MAX);
+    let applied = applied.and_then(|text| serde_json::from_str(text).ok());
     let Some(hash) = hash.map(RawValue::get) else {
-        return Ok(json!({}));
+        return Ok((json!({}), applied));
     };
     // What is too long for a hash is only compared with what was there before, which its text does as well.
     let short = (hash.len() <= HASH_MAX)
         .then(|| serde_json::from_str(hash).ok())
         .flatten();
-    Ok(json!({ TEMPLATE_HASH: short.unwrap_or_else(|| Value::from(hash)) }))
+    let hash = short.unwrap_or_else(|| Value::from(hash));
+    Ok((json!({ TEMPLATE_HASH: hash }), applied))
 }
 
 /// Reads a spec into memory, unless its values would take many times the memory of their text.

@@ -18,6 +18,8 @@ pub(crate) fn validate(subject: &Subject) -> Verdict {
         let reading = validation::read(&subject.name, subject.spec());
         errors = reading.errors;
         warnings = reading.warnings;
+        let applied = subject.applied.as_deref();
+        errors.extend(applied.map_or_else(Vec::new, |manifest| validation::left_out(manifest, subject.spec())));
         if let Some(former) = subject.former() {
             warnings.extend(former.change_warning(subject.spec()));
         }

@@ -219,6 +219,17 @@ fn the_previous_authority_is_dropped_when_no_leaf_of_it_can_be_valid() {
 }
 
 #[test]
+fn f28_the_authority_of_the_served_leaf_is_not_dropped_whatever_time_another_clock_wrote() {
+    let (current, old) = (authority(start()), authority(start()));
+    let mut state = with_current(&current);
+    state.slots.previous = previous(&old, Some(time::earlier(start(), RETIREMENT * 2)));
+    state.live.serving = Some(old.anchor().clone());
+    assert_eq!(step(&state, start()), RotationStep::Keep);
+    state.live.serving = Some(current.anchor().clone());
+    assert_eq!(step(&state, start()), RotationStep::DropPrevious);
+}
+
+#[test]
 fn a_previous_authority_without_a_time_is_dropped_when_it_expires() {
     let (current, old) = (authority(days(100)), authority(start()));
     let mut state = with_current(&current);

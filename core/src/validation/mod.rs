@@ -11,6 +11,7 @@ use crate::names::DAEMONJOB_NAME_MAX;
 use crate::selection::Selection;
 use crate::template::{Template, described};
 
+mod applied;
 mod former;
 mod job;
 mod labels;
@@ -20,6 +21,7 @@ mod selectors;
 #[cfg(test)]
 mod tests;
 
+pub use applied::left_out;
 pub use former::Former;
 pub use job::TEMPLATE_MAX;
 use place::{Findings, Place};

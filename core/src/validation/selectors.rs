@@ -12,7 +12,7 @@ use crate::selection::{Selection, Wanted, yaml_words};
 use crate::template::described;
 
 /// Most labels in one selector.
-const PAIRS_MAX: usize = 32;
+pub(super) const PAIRS_MAX: usize = 32;
 
 /// Keys that people expect on nodes, and the keys that Kubernetes sets.
 const LOOKALIKES: [(&str, &str); 7] = [
@@ -146,12 +146,15 @@ fn read_value(key: &str, pair: &Place<'_>, sense: Sense, found: &mut Findings) -
         Some(Value::Object(_)) => {
             format!("must be a string, not a mapping; give one value and quote it: `{key}: \"value\"`")
         }
-        None | Some(Value::Null) => {
-            format!("has no value; quote it: `{key}: \"\"` for the empty value, `{key}: \"null\"` for the word")
-        }
+        None | Some(Value::Null) => without_value(&key),
     };
     found.error(pair, ErrorKind::TypeInvalid, detail);
     None
+}
+
+/// What to say of a key that stands alone.
+pub(super) fn without_value(key: &str) -> String {
+    format!("has no value; quote it: `{key}: \"\"` for the empty value, `{key}: \"null\"` for the word")
 }
 
 fn boolean_warning(key: &str, boolean: bool, sense: Sense) -> String {

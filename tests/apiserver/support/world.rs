@@ -238,6 +238,11 @@ impl World {
 
 /// Installs the chart, or puts back what is missing of it.
 pub(crate) fn install(cluster: &Cluster, port: u16) {
+    install_with(cluster, port, &[]);
+}
+
+/// The same with values of the test's own.
+pub(crate) fn install_with(cluster: &Cluster, port: u16, sets: &[&str]) {
     let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("charts/daemonjob");
     let chart = chart.to_str().expect("the path is UTF-8");
     let url = format!("webhook.url=https://127.0.0.1:{port}");
@@ -252,8 +257,9 @@ pub(crate) fn install(cluster: &Cluster, port: u16) {
         "--set",
         &url,
     ];
+    let sets = sets.iter().flat_map(|set| ["--set", *set]);
     cluster
-        .helm(args)
+        .helm(args.into_iter().chain(sets))
         .and_then(Output::checked)
         .expect("helm installs the chart");
     let established = "wait --for=condition=Established crd/daemonjobs.daemon.justk8s.com --timeout=30s";

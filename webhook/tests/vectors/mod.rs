@@ -9,7 +9,7 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use super::{Webhook, read_answer};
+use super::support::{Webhook, read_answer};
 
 mod bodies;
 mod controller;

@@ -9,7 +9,7 @@ use super::*;
 
 pub(super) const HASH: &str = "daemon.justk8s.com/template-hash";
 
-fn template() -> Value {
+pub(super) fn template() -> Value {
     json!({"spec": {"template": {"spec": {
         "containers": [{
             "name": "hello",
@@ -415,4 +415,27 @@ async fn the_observer_learns_the_kinds_of_the_causes_each_once() {
     assert_eq!(answered.unwrap().status(), StatusCode::OK);
     let seen = recorder.reviewed.lock().unwrap();
     assert_eq!(seen[0].denied_for, BTreeSet::from(["FieldValueRequired"]));
+}
+
+/// An object as client-side `kubectl apply` sends it: without null members, and with the file's words beside.
+async fn applied(selector: Value, sent: Value) -> Value {
+    let file = sample_with("/spec/selector", selector).to_string();
+    let mut object = sample_with("/spec/selector", sent);
+    object["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": file});
+    stored(&object).await
+}
+
+#[tokio::test]
+async fn b37_a_key_without_a_value_is_refused_though_kubectl_apply_left_it_out() {
+    let object = applied(json!({"os": "linux", "tier": null}), json!({"os": "linux"})).await;
+    let answer = create("/validate", &object).await;
+    assert_eq!(fields(&answer), ["spec.selector[tier]"]);
+    let said = answer["status"]["message"].as_str().unwrap();
+    assert!(said.contains("has no value; quote it"), "{said}");
+
+    let whole = applied(json!({"os": "linux"}), json!({"os": "linux"})).await;
+    assert_eq!(create("/validate", &whole).await["allowed"], true);
+    let relabelled = review_of("UPDATE", &object.to_string(), &object.to_string());
+    let answer = review("/validate", relabelled).await;
+    assert_eq!(answer["allowed"], true, "one that is stored can still be labelled");
 }

@@ -1,5 +1,6 @@
 //! The mode `self` against an API server's HTTP boundary: Secret, both configurations, conflicts, failures.
 
+mod clocks;
 mod fake;
 
 use std::sync::Arc;
