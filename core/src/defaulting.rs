@@ -50,8 +50,9 @@ pub fn defaults(object: &Value, old: Option<&Value>) -> Defaults {
 }
 
 /// What is wrong with the hash annotation. A template that has no hash is for validation to refuse.
-pub fn hash_mismatch(object: &Value) -> Option<FieldError> {
-    let hash = template_hash(object)?;
+/// `known` is the template's hash, if the caller has computed it already.
+pub fn hash_mismatch(object: &Value, known: Option<&TemplateHash>) -> Option<FieldError> {
+    let hash = known.cloned().or_else(|| template_hash(object))?;
     let (kind, fault) = match annotation(object) {
         Some(written) if written.as_str() == Some(hash.as_str()) => return None,
         Some(_) => (ErrorKind::Invalid, "is not the hash of spec.jobTemplate"),
@@ -220,14 +221,14 @@ pub(crate) mod tests {
                     ..Defaults::default()
                 }
             );
-            assert_eq!(hash_mismatch(&object), None);
+            assert_eq!(hash_mismatch(&object, None), None);
         }
     }
 
     #[test]
     fn g6_an_annotation_that_is_not_the_hash_is_a_fault() {
-        assert_eq!(hash_mismatch(&object(&json!(hash().as_str()))), None);
-        let wrong = hash_mismatch(&object(&json!("0".repeat(64)))).unwrap();
+        assert_eq!(hash_mismatch(&object(&json!(hash().as_str())), None), None);
+        let wrong = hash_mismatch(&object(&json!("0".repeat(64))), None).unwrap();
         assert_eq!(wrong.path, "metadata.annotations[daemon.justk8s.com/template-hash]");
         assert_eq!(wrong.kind, ErrorKind::Invalid);
         assert!(
@@ -235,7 +236,7 @@ pub(crate) mod tests {
                 .detail
                 .starts_with(&format!("is not the hash of spec.jobTemplate: that is {}", hash()))
         );
-        let missing = hash_mismatch(&object(&json!(null))).unwrap();
+        let missing = hash_mismatch(&object(&json!(null)), None).unwrap();
         assert_eq!(missing.kind, ErrorKind::Required);
         assert!(
             missing
@@ -274,7 +275,7 @@ pub(crate) mod tests {
             let first = defaults(&object, old.as_ref());
             let mutated = apply(&object, &first);
             prop_assert_eq!(defaults(&mutated, old.as_ref()), Defaults::default());
-            prop_assert_eq!(hash_mismatch(&mutated), None);
+            prop_assert_eq!(hash_mismatch(&mutated, None), None);
         }
     }
 }

@@ -140,13 +140,13 @@ impl io::Write for Within {
     }
 }
 
-/// The library writes the numbers and texts. Given whole objects it would keep a copy of the rest at every level,
+/// The libraries write the numbers and texts. Given whole objects it would keep a copy of the rest at every level,
 /// and admission answers for its memory; so the walk is ours.
 /// It recurses with the depth of the value, which JSON parsing limits to 128.
 fn write_value(value: &Value, out: &mut impl io::Write) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => write_scalar(value, out),
-        Value::String(text) => write_scalar(text, out),
+        Value::String(text) => write_text(text, out),
         Value::Array(elements) => {
             write_bytes(b"[", out);
             for (index, element) in elements.iter().enumerate() {
@@ -159,13 +159,16 @@ fn write_value(value: &Value, out: &mut impl io::Write) {
         }
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().filter(|(_, member)| !member.is_null()).collect();
-            members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+            // They are sorted by UTF-8 already, which differs only where a surrogate is less than a character after it.
+            if !members.iter().all(|(name, _)| name.is_ascii()) {
+                members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+            }
             write_bytes(b"{", out);
             for (index, (name, member)) in members.into_iter().enumerate() {
                 if index > 0 {
                     write_bytes(b",", out);
                 }
-                write_scalar(name, out);
+                write_text(name, out);
                 write_bytes(b":", out);
                 write_value(member, out);
             }
@@ -177,6 +180,11 @@ fn write_value(value: &Value, out: &mut impl io::Write) {
 fn write_scalar(scalar: &impl Serialize, out: &mut impl io::Write) {
     serde_json_canonicalizer::to_writer(scalar, out)
         .expect("the numbers of a JSON value are finite, and neither memory nor a digest fails to take them");
+}
+
+/// Of texts, `serde_json` writes what RFC 8785 asks for: it escapes as little as possible, in lower-case digits.
+fn write_text(text: &str, out: &mut impl io::Write) {
+    serde_json::to_writer(out, text).expect("texts have a JSON form, and neither memory nor a digest fails to take it");
 }
 
 fn write_bytes(bytes: &[u8], out: &mut impl io::Write) {

@@ -7,7 +7,6 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
@@ -40,26 +39,29 @@ pub(crate) fn router(observer: Arc<dyn Observer>) -> Router {
             Endpoint::Validate.path(),
             post(|app, request| serve(app, Endpoint::Validate, request)),
         )
-        .fallback(|| async { StatusCode::NOT_FOUND })
-        .layer(middleware::from_fn(check_uri))
+        .fallback(async |request: Request| check_uri(&request).err().unwrap_or(StatusCode::NOT_FOUND))
         .with_state(App {
             budget: Budget::new(),
             observer,
         })
 }
 
-async fn check_uri(request: Request, next: Next) -> Response {
+/// By each handler and not by a layer around all, which would take its time from every review.
+fn check_uri(request: &Request) -> Result<(), StatusCode> {
     let uri = request.uri();
     if uri.path_and_query().is_some_and(|text| text.as_str().len() > URI_MAX) {
-        return StatusCode::URI_TOO_LONG.into_response();
+        return Err(StatusCode::URI_TOO_LONG);
     }
     if uri.path().split('/').any(|segment| segment == "." || segment == "..") {
-        return StatusCode::BAD_REQUEST.into_response();
+        return Err(StatusCode::BAD_REQUEST);
     }
-    next.run(request).await
+    Ok(())
 }
 
 async fn serve(State(app): State<App>, endpoint: Endpoint, request: Request) -> Response {
+    if let Err(status) = check_uri(&request) {
+        return status.into_response();
+    }
     let started = Instant::now();
     let _in_flight = InFlight::begin(&*app.observer, endpoint);
     let answered = answer(&app.budget, endpoint, request).await;

@@ -14,17 +14,19 @@ use crate::verdict::{Denial, Verdict, warning};
 pub(crate) fn validate(subject: &Subject) -> Verdict {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
+    let mut hash = None;
     if !subject.has_unchanged_spec() {
         let reading = validation::read(&subject.name, subject.spec());
+        hash = reading.runnable().ok().map(|spec| spec.template.hash().clone());
         errors = reading.errors;
         warnings = reading.warnings;
         let applied = subject.applied.as_deref();
         errors.extend(applied.map_or_else(Vec::new, |manifest| validation::left_out(manifest, subject.spec())));
         if let Some(former) = subject.former() {
-            warnings.extend(former.change_warning(subject.spec()));
+            warnings.extend(former.change_warning(subject.spec(), hash.as_ref()));
         }
     }
-    errors.extend(hash_mismatch(&subject.object));
+    errors.extend(hash_mismatch(&subject.object, hash.as_ref()));
     if !errors.is_empty() {
         return Verdict::Denied(Denial {
             name: subject.name.clone(),

@@ -29,9 +29,10 @@ impl Former {
     }
 
     /// What a change to `spec` means for nodes that already ran.
-    pub fn change_warning(&self, spec: &Value) -> Option<String> {
-        let (before, after) = (self.template.as_ref()?, template_hash(spec)?);
-        if *before == after {
+    /// `known` is the hash of its template, if the caller has computed it already.
+    pub fn change_warning(&self, spec: &Value, known: Option<&TemplateHash>) -> Option<String> {
+        let after = known.cloned().or_else(|| template_hash(spec))?;
+        if *self.template.as_ref()? == after {
             return None;
         }
         let effect = if spec.get("replace") == Some(&Value::Bool(true)) {

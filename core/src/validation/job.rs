@@ -90,7 +90,7 @@ pub(super) fn read(place: &Place<'_>, found: &mut Findings) -> Option<Template> 
         found.error(place, ErrorKind::Invalid, "is nested too deeply");
         return None;
     };
-    check(&Place::new(&place.path, &normal), found);
+    check(&Place::new(place.path(), &normal), found);
     let hash = read_hash(place, raw, &canonical, found);
     let (typed, hash) = (read_types(place, normal, found)?, hash?);
     Some(Template::new(raw.clone(), hash, typed))
@@ -112,7 +112,7 @@ fn read_hash(place: &Place<'_>, raw: &Value, canonical: &[u8], found: &mut Findi
             "{} is not exact as a double; quote it, or use a number within ±2^53",
             number.text
         );
-        found.error_at(join(&place.path, &number.path), ErrorKind::Invalid, detail);
+        found.error_at(join(place.path(), &number.path), ErrorKind::Invalid, detail);
     }
     inexact.is_empty().then(|| TemplateHash::of_canonical(canonical))
 }
@@ -123,7 +123,7 @@ fn read_types(place: &Place<'_>, template: Value, found: &mut Findings) -> Optio
         Err(mistyped) => mistyped,
     };
     for fault in mistyped {
-        let path = join(&place.path, &fault.path);
+        let path = join(place.path(), &fault.path);
         if !found.has_error_at(&path) {
             found.error_at(path, ErrorKind::TypeInvalid, fault.detail);
         }

@@ -1,61 +1,95 @@
 //! Walking through raw JSON without losing the path, and collecting what is wrong on the way.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use super::{ErrorKind, FieldError};
 use crate::template::push_member;
 
-/// A place in the spec: its path, and what is there.
+/// A place in the spec: what is there, and its path.
+///
+/// Nearly all places that are looked at are in order, and nobody asks for their paths; so these are put together late.
 #[derive(Clone)]
 pub(super) struct Place<'a> {
-    pub(super) path: String,
+    /// The path of what holds it.
+    holder: Rc<str>,
+    step: Step<'a>,
+    own: OnceCell<Rc<str>>,
     /// What is there; a null counts as nothing.
     pub(super) value: Option<&'a Value>,
     /// The place is inside of something that cannot have members, so that nobody can tell whether it is missing.
     is_unreachable: bool,
 }
 
+/// From what holds a place to the place.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Element(usize),
+    /// In a map of the user's keys.
+    Key(&'a str),
+    Member(&'a str),
+    /// Its path is that of the holder.
+    Here,
+}
+
 impl<'a> Place<'a> {
     pub(super) fn new(path: &str, value: &'a Value) -> Self {
         Self {
-            path: path.to_owned(),
+            holder: path.into(),
+            step: Step::Here,
+            own: OnceCell::new(),
             value: some(value),
             is_unreachable: false,
         }
     }
 
+    pub(super) fn path(&self) -> &str {
+        self.shared_path()
+    }
+
+    fn shared_path(&self) -> &Rc<str> {
+        self.own.get_or_init(|| match self.step {
+            Step::Element(index) => format!("{}[{index}]", self.holder).into(),
+            Step::Here => Rc::clone(&self.holder),
+            Step::Key(key) => format!("{}[{}]", self.holder, crate::template::shorten(key)).into(),
+            Step::Member(name) => {
+                let mut path = String::from(&*self.holder);
+                push_member(&mut path, name);
+                path.into()
+            }
+        })
+    }
+
+    fn step(&self, step: Step<'a>, value: Option<&'a Value>) -> Self {
+        Self {
+            holder: Rc::clone(self.shared_path()),
+            step,
+            own: OnceCell::new(),
+            value: value.and_then(some),
+            is_unreachable: false,
+        }
+    }
+
     /// The member of that name, whether it is there or not.
-    pub(super) fn member(&self, name: &str) -> Self {
-        let mut path = self.path.clone();
-        push_member(&mut path, name);
-        let value = self.value.and_then(|value| value.get(name)).and_then(some);
+    pub(super) fn member(&self, name: &'a str) -> Self {
         let is_mapping = self.value.is_none_or(Value::is_object);
         Self {
-            path,
-            value,
             is_unreachable: self.is_unreachable || !is_mapping,
+            ..self.step(Step::Member(name), self.value.and_then(|value| value.get(name)))
         }
     }
 
     /// The member below all these names.
-    pub(super) fn below(&self, names: &[&str]) -> Self {
+    pub(super) fn below(&self, names: &[&'a str]) -> Self {
         names.iter().fold(self.clone(), |place, name| place.member(name))
     }
 
     /// The pairs of a map. Their paths have the key in brackets.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&'a str, Self)> {
         let members = self.value.and_then(Value::as_object).into_iter().flatten();
-        members.map(|(key, value)| {
-            let path = format!("{}[{}]", self.path, crate::template::shorten(key));
-            (
-                key.as_str(),
-                Self {
-                    path,
-                    value: some(value),
-                    is_unreachable: false,
-                },
-            )
-        })
+        members.map(|(key, value)| (key.as_str(), self.step(Step::Key(key), Some(value))))
     }
 
     /// The elements of a list. A null element is left to the typed check.
@@ -64,11 +98,7 @@ impl<'a> Place<'a> {
         elements
             .enumerate()
             .filter(|(_, element)| !element.is_null())
-            .map(|(index, element)| Self {
-                path: format!("{}[{index}]", self.path),
-                value: some(element),
-                is_unreachable: false,
-            })
+            .map(|(index, element)| self.step(Step::Element(index), Some(element)))
     }
 
     pub(super) fn text(&self) -> Option<&'a str> {
@@ -117,7 +147,7 @@ impl Findings {
     pub(super) const MAX: usize = 100;
 
     pub(super) fn error(&mut self, place: &Place<'_>, kind: ErrorKind, detail: impl Into<String>) {
-        self.error_at(place.path.clone(), kind, detail);
+        self.error_at(place.path().to_owned(), kind, detail);
     }
 
     pub(super) fn error_at(&mut self, path: String, kind: ErrorKind, detail: impl Into<String>) {
@@ -135,7 +165,7 @@ impl Findings {
     /// Warns of something at a place. The path is part of the text, because that is all that users see.
     pub(super) fn warn(&mut self, place: &Place<'_>, text: &str) {
         if self.warnings.len() < Self::MAX {
-            self.warnings.push(format!("{}: {text}", place.path));
+            self.warnings.push(format!("{}: {text}", place.path()));
         }
     }
 

@@ -44,7 +44,8 @@ pub(super) fn read(spec: &Place<'_>, found: &mut Findings) -> Selectors {
     if own.value.is_some() && alias.value.is_some() {
         let detail = format!(
             "`{}` and `{}` are two names of one field: remove one",
-            own.path, alias.path
+            own.path(),
+            alias.path()
         );
         found.error(&alias, ErrorKind::Forbidden, detail);
         // The second one is checked too, for the sake of all causes.
@@ -59,11 +60,12 @@ pub(super) fn read(spec: &Place<'_>, found: &mut Findings) -> Selectors {
 
     let is_conflict = !inclusion.is_empty() && !exclusion.is_empty();
     let conflict = is_conflict.then(|| FieldError {
-        path: exclusion.path.clone(),
+        path: exclusion.path().to_owned(),
         kind: ErrorKind::Forbidden,
         detail: format!(
             "`{}` and `{}` are mutually exclusive: remove one",
-            inclusion.path, exclusion.path
+            inclusion.path(),
+            exclusion.path()
         ),
     });
     let selection = match (include.is_empty(), exclude.is_empty()) {
@@ -83,7 +85,7 @@ fn warn_if_empty(selector: &Place<'_>, other: &Place<'_>, found: &mut Findings) 
     }
     let effect = match other.is_empty() {
         true => "all nodes are selected".to_owned(),
-        false => format!("`{}` alone decides", other.path),
+        false => format!("`{}` alone decides", other.path()),
     };
     found.warn(selector, &format!("is empty, which is the same as absent: {effect}"));
 }

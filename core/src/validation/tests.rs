@@ -854,19 +854,31 @@ fn b61_a_changed_hash() {
     let changed = with_pod("hostNetwork", json!(true));
     let says =
         "spec.jobTemplate: the template has changed; `replace` is false: nodes that already ran keep their result";
-    assert_eq!(Former::of(&sample()).change_warning(&changed).as_deref(), Some(says));
+    assert_eq!(
+        Former::of(&sample()).change_warning(&changed, None).as_deref(),
+        Some(says)
+    );
     let says = "spec.jobTemplate: the template has changed; `replace` is true: stops and re-runs every node";
     let replacing = set(changed, "replace", json!(true));
-    assert_eq!(Former::of(&sample()).change_warning(&replacing).as_deref(), Some(says));
+    assert_eq!(
+        Former::of(&sample()).change_warning(&replacing, None).as_deref(),
+        Some(says)
+    );
 }
 
 #[test]
 fn b61_no_changed_hash() {
     let same = with("jobTemplate.metadata", json!(null));
     let sample = Former::of(&sample());
-    assert_eq!(sample.change_warning(&set(same, "selector", json!({"a": "b"}))), None);
-    assert_eq!(sample.change_warning(&json!({})), None);
-    assert_eq!(Former::of(&json!(null)).change_warning(&super::tests::sample()), None);
+    assert_eq!(
+        sample.change_warning(&set(same, "selector", json!({"a": "b"})), None),
+        None
+    );
+    assert_eq!(sample.change_warning(&json!({}), None), None);
+    assert_eq!(
+        Former::of(&json!(null)).change_warning(&super::tests::sample(), None),
+        None
+    );
 }
 
 // For all inputs
@@ -982,9 +994,9 @@ proptest! {
     fn changes_between_any_two_specs_are_told(old in any_spec(), new in any_spec()) {
         let former = Former::of(&old);
         prop_assert!(former.is(&old));
-        prop_assert_eq!(former.change_warning(&old), None);
+        prop_assert_eq!(former.change_warning(&old, None), None);
         if former.is(&new) {
-            prop_assert_eq!(former.change_warning(&new), None);
+            prop_assert_eq!(former.change_warning(&new, None), None);
         }
     }
 }
