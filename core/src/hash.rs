@@ -26,7 +26,7 @@ impl TemplateHash {
         check_exact(template)?;
         let mut digest = Digesting::default();
         write_value(template, &mut digest);
-        Ok(Self(HEXLOWER.encode(&digest.0.finalize())))
+        Ok(Self(HEXLOWER.encode(&digest.finish())))
     }
 
     /// The hash of what [`canonical`] returned.
@@ -73,16 +73,47 @@ impl std::error::Error for InexactNumber {}
 pub(crate) fn digest(value: &impl Serialize) -> [u8; 32] {
     let mut digest = Digesting::default();
     serde_json::to_writer(&mut digest, value).expect("JSON values have a JSON form, and digesting does not fail");
-    digest.0.finalize().into()
+    digest.finish()
 }
 
-/// Takes bytes without keeping them.
-#[derive(Default)]
-struct Digesting(Sha256);
+/// Takes bytes without keeping them. They come a few at a time, so that they are collected first:
+/// the digest's own bookkeeping would cost more than the digest.
+struct Digesting {
+    digest: Sha256,
+    waiting: [u8; 512],
+    count: usize,
+}
+
+impl Digesting {
+    fn finish(mut self) -> [u8; 32] {
+        self.digest.update(&self.waiting[..self.count]);
+        self.digest.finalize().into()
+    }
+}
+
+impl Default for Digesting {
+    fn default() -> Self {
+        Self {
+            digest: Sha256::new(),
+            waiting: [0; 512],
+            count: 0,
+        }
+    }
+}
 
 impl io::Write for Digesting {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
+        if self.count + bytes.len() > self.waiting.len() {
+            self.digest.update(&self.waiting[..self.count]);
+            self.count = 0;
+        }
+        match self.waiting.get_mut(self.count..self.count + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.count += bytes.len();
+            }
+            None => self.digest.update(bytes),
+        }
         Ok(bytes.len())
     }
 
