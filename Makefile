@@ -63,7 +63,10 @@ test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing tha
 	$(CARGO) test -p daemonjob --test admission -- --show-output
 
 .PHONY: soak
-soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts (about two hours)
+soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, deeper models, longer fuzzing (two hours)
+	ROTATION_FAULTS=1 $(CARGO) test -p daemonjob-certs --lib model -- --show-output
+	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-certs --lib fuzz
+	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-webhook --lib fuzz
 	SOAK=1 $(CARGO) test -p daemonjob --test admission -- --show-output
 
 .PHONY: bench
