@@ -64,7 +64,7 @@ fn run(args: RunArgs) -> anyhow::Result<End> {
 }
 
 /// Processes start with 1,024 where the container runtime leaves it at that, for the sake of programs that use
-/// `select`. Of more, the webhook keeps more connections before it has to displace one.
+/// `select`. With more, the webhook keeps more connections before it has to displace one.
 fn allow_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

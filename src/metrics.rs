@@ -250,7 +250,7 @@ impl Metrics {
         );
         registry.register(
             "daemonjob_webhook_connections_refused",
-            "Connections that the webhook did not take up",
+            "Connections that the webhook did not take up, or closed to make room for others",
             self.connections_refused.clone(),
         );
         registry.register(
