@@ -134,7 +134,7 @@ fn is_right(call: &Call, uid: &str) -> bool {
         "patch daemonjobs/status" => {
             is_it && keys(body) == ["metadata", "status"] && keys(&body["metadata"]) == ["resourceVersion"]
         }
-        "create events" | "patch events" => is_here,
+        "create events" | "patch events" => is_here || is_system,
         "create leases" => is_system,
         "update leases" => is_system && call.name == "daemonjob" && body["metadata"]["resourceVersion"].is_string(),
         "patch secrets" => is_system && call.name == "daemonjob-webhook-ca",

@@ -14,6 +14,7 @@ mod http;
 mod mutate;
 mod observer;
 mod pace;
+mod parting;
 mod review;
 mod seats;
 mod server;

@@ -7,11 +7,12 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::seats::Standing;
 
@@ -22,6 +23,8 @@ const HEAD_MAX: Duration = Duration::from_secs(3);
 /// From a request's head to its answer. Waiting for room and for the body have their own limits, which are shorter;
 /// this one ends what they do not see. No API server waits longer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// For the last words, and for the client to hear them.
+const PARTING_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -31,6 +34,8 @@ enum Phase {
     Head,
     /// Between requests.
     Idle,
+    /// It was idle when the server stopped; no further request is read.
+    Parted,
 }
 
 impl Phase {
@@ -39,6 +44,7 @@ impl Phase {
             Self::Answering => ANSWER_MAX,
             Self::Head => HEAD_MAX,
             Self::Idle => IDLE_MAX,
+            Self::Parted => PARTING_MAX,
         }
     }
 }
@@ -85,9 +91,14 @@ impl Pace {
         match state.phase {
             // Since it was opened, not since it last did something: doing things is cheap.
             _ if !state.has_carried_a_review => Standing::Unproven(state.opened),
-            Phase::Idle => Standing::Idle(state.since),
+            Phase::Idle | Phase::Parted => Standing::Idle(state.since),
             Phase::Answering | Phase::Head => Standing::Busy(state.since),
         }
+    }
+
+    /// Whether it was idle when the server stopped.
+    pub(crate) fn has_parted(&self) -> bool {
+        self.phase() == Phase::Parted
     }
 
     fn bytes_arrived(&self) {
@@ -116,17 +127,33 @@ impl Pace {
     }
 }
 
-/// A socket that fails once its connection is past its deadline.
+/// A socket that fails once its connection is past its deadline, and that has no more to read once the server stops
+/// while its connection is idle.
 pub(crate) struct Paced<T> {
     inner: T,
     pace: Pace,
     alarm: Pin<Box<Sleep>>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<T> Paced<T> {
-    pub(crate) fn new(inner: T, pace: Pace) -> Self {
+    pub(crate) fn new(inner: T, pace: Pace, stopping: CancellationToken) -> Self {
         let alarm = Box::pin(sleep_until(pace.deadline()));
-        Self { inner, pace, alarm }
+        Self {
+            inner,
+            pace,
+            alarm,
+            stopping: Box::pin(stopping.cancelled_owned()),
+        }
+    }
+
+    /// Whether the server stops while the connection is idle.
+    fn parts(&mut self, cx: &mut Context<'_>) -> bool {
+        let parts = self.pace.phase() == Phase::Idle && self.stopping.as_mut().poll(cx).is_ready();
+        if parts {
+            self.pace.enter(Phase::Parted);
+        }
+        parts
     }
 
     /// Also leaves word to be woken at the deadline, so it stands before whatever may wait.
@@ -152,7 +179,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        // What has already arrived is read first.
+        match Pin::new(&mut self.inner).poll_read(cx, buf)? {
+            Poll::Ready(()) => {}
+            Poll::Pending if self.parts(cx) => return Poll::Ready(Ok(())),
+            Poll::Pending => return Poll::Pending,
+        }
         if buf.filled().len() > before {
             self.pace.bytes_arrived();
         }

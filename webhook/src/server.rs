@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustix::process::{Resource, getrlimit};
 use rustls::server::ResolvesServerCert;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -27,6 +28,7 @@ use tower::ServiceExt;
 
 use crate::observer::Observer;
 use crate::pace::{Pace, Paced};
+use crate::parting;
 use crate::seats::Seats;
 use crate::{TlsVersion, WebhookError, http, tls};
 
@@ -165,7 +167,7 @@ struct Server {
     observer: Arc<dyn Observer>,
     /// Each answer closes its connection.
     closing: CancellationToken,
-    /// No connection takes another request.
+    /// No idle connection takes another request.
     stopping: CancellationToken,
     handshakes_max: usize,
     handshakes: JoinSet<Option<Connection>>,
@@ -277,20 +279,23 @@ async fn converse(
     closing: CancellationToken,
     stopping: CancellationToken,
 ) {
-    let socket = TokioIo::new(Paced::new(stream, pace.clone()));
+    let socket = TokioIo::new(Paced::new(stream, pace.clone(), stopping));
+    let counted = pace.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        pace.request();
-        let (pace, router, closing) = (pace.clone(), router.clone(), closing.clone());
-        async move {
+        counted.request();
+        let (pace, router, closing) = (counted.clone(), router.clone(), closing.clone());
+        Box::pin(async move {
             let mut response = router.oneshot(request).await?;
             if closing.is_cancelled() {
+                // It is not idle after this answer, but over.
                 response
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
+            } else {
+                pace.answered(response.status() == StatusCode::OK);
             }
-            pace.answered(response.status() == StatusCode::OK);
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -298,16 +303,20 @@ async fn converse(
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_MAX)
         .serve_connection(socket, service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    match connection.without_shutdown().await {
+        Ok(parts) => close(parts.io.into_inner(), &pace).await,
+        Err(error) => tracing::debug!(%error, "webhook connection ended"),
+    }
+}
+
+async fn close(mut socket: Paced<Connection>, pace: &Pace) {
+    let closed = if pace.has_parted() {
+        parting::take_leave(&mut socket).await
+    } else {
+        socket.shutdown().await
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "webhook connection ended");
+    if let Err(error) = closed {
+        tracing::debug!(%error, "webhook connection broke off");
     }
 }
 

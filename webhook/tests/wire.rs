@@ -233,6 +233,31 @@ async fn f33_a_review_in_flight_at_the_end_is_answered() {
     webhook.ended().await;
 }
 
+/// The API server picks an idle connection in the moment in which the server closes it.
+#[tokio::test]
+async fn f33_a_review_that_crosses_the_end_is_told_to_come_again() {
+    let webhook = Webhook::modern().await;
+    let (mut used, mut fresh) = (webhook.connect().await, webhook.connect().await);
+    used.write_all(whole_request().as_bytes()).await.unwrap();
+    read_answer(&mut used).await;
+
+    webhook.shutdown.cancel();
+    for stream in [&mut used, &mut fresh] {
+        // The server is past reading: the last words are there.
+        stream.get_ref().0.readable().await.unwrap();
+        stream.write_all(whole_request().as_bytes()).await.unwrap();
+        let (head, _) = read_answer(stream).await;
+        assert!(
+            head.starts_with("http/1.1 503 ") && head.contains("\r\nretry-after: 1\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("connection: close") && is_closed(stream).await, "{head}");
+    }
+    assert_eq!(webhook.reviews.0.load(Ordering::SeqCst), 1);
+    drop((used, fresh));
+    webhook.ended().await;
+}
+
 #[tokio::test]
 async fn an_idle_connection_does_not_hold_up_the_end() {
     let webhook = Webhook::modern().await;

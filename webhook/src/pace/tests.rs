@@ -7,9 +7,13 @@ use super::*;
 
 /// A paced end, its pace, and the client's end.
 fn connection() -> (Paced<DuplexStream>, Pace, DuplexStream) {
+    connection_until(CancellationToken::new())
+}
+
+fn connection_until(stopping: CancellationToken) -> (Paced<DuplexStream>, Pace, DuplexStream) {
     let (server, client) = duplex(1024);
     let pace = Pace::new();
-    (Paced::new(server, pace.clone()), pace, client)
+    (Paced::new(server, pace.clone(), stopping), pace, client)
 }
 
 /// When reading fails or ends, in seconds from now.
@@ -60,4 +64,30 @@ async fn a_head_timeout_does_not_run_while_a_request_is_answered() {
     pace.request();
     let (seconds, _ended) = seconds_until_closed(socket).await;
     assert_eq!(seconds, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f33_an_idle_connection_has_no_more_to_read_once_the_server_stops() {
+    let stopping = CancellationToken::new();
+    let (socket, pace, _client) = connection_until(stopping.clone());
+    let ((seconds, ended), ()) = tokio::join!(seconds_until_closed(socket), async {
+        sleep(Duration::from_secs(7)).await;
+        assert!(!pace.has_parted());
+        stopping.cancel();
+    });
+    assert_eq!((seconds, ended.unwrap(), pace.has_parted()), (7, 0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f33_a_request_that_has_begun_is_read_on_though_the_server_stops() {
+    let stopping = CancellationToken::new();
+    let (mut socket, pace, mut client) = connection_until(stopping.clone());
+    client.write_all(b"xy").await.unwrap();
+    stopping.cancel();
+    assert_eq!(socket.read_u8().await.unwrap(), b'x', "it had arrived");
+    assert_eq!(socket.read_u8().await.unwrap(), b'y');
+    pace.request();
+    client.write_all(b"z").await.unwrap();
+    assert_eq!(socket.read_u8().await.unwrap(), b'z');
+    assert!(!pace.has_parted());
 }
