@@ -201,6 +201,15 @@ fn start_in(root: &Path, cluster: &Cluster, flags: &[&str]) -> Running {
     Running(child)
 }
 
+/// The memory that a program takes, as the system tells of the process that runs this file.
+fn memory_of(program: &Path) -> Option<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let running = |process: &PathBuf| fs::read_link(process.join("exe")).is_ok_and(|file| file == program);
+    let status = fs::read_to_string(processes.into_iter().find(running)?.join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().to_owned())
+}
+
 #[test]
 #[ignore = "builds the program: make image-check"]
 fn it_runs_a_daemonjob_in_a_root_that_holds_nothing_else() {
@@ -257,5 +266,11 @@ fn it_runs_a_daemonjob_in_a_root_that_holds_nothing_else() {
         "--timeout=60s",
     ]);
     waited.unwrap_or_else(|error| panic!("{error:#}\n{}", log()));
+    let memory = memory_of(&root.join(PROGRAM)).expect("the program is what was started");
+    println!("memory after the sample: {memory}");
     drop(running);
+    let gone = until("the program to be gone", DEADLINE, || {
+        Ok(memory_of(&root.join(PROGRAM)).is_none().then_some(()))
+    });
+    gone.unwrap();
 }
