@@ -52,6 +52,7 @@ test-unit: ## Rings 0 and 1: values and properties beside the code
 test-wire: ## Ring 2: the webhook over TLS and its patches in Go, certificates against a fake API
 	$(CARGO) test -p daemonjob-webhook -p daemonjob-certs --test '*'
 	$(CARGO) test -p daemonjob --test json_patch
+	$(CARGO) test -p daemonjob-bench
 
 .PHONY: test-apiserver
 test-apiserver: tools ## Ring 3: the program on a real API server
@@ -62,8 +63,16 @@ test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing tha
 	$(CARGO) test -p daemonjob --test admission -- --show-output
 
 .PHONY: soak
-soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts (about two hours)
+soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, deeper models, longer fuzzing (two hours)
+	ROTATION_FAULTS=1 $(CARGO) test -p daemonjob-certs --lib model -- --show-output
+	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-certs --lib fuzz
+	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-webhook --lib fuzz
 	SOAK=1 $(CARGO) test -p daemonjob --test admission -- --show-output
+
+.PHONY: bench
+bench: ## The webhook beside a bare echo of the same stack, and under 10,000 half-open connections (three minutes)
+	$(CARGO) build --release -p daemonjob-bench
+	@$(or $(CARGO_TARGET_DIR),target)/release/daemonjob-bench
 
 .PHONY: test-scale
 test-scale: tools ## Ring 3 with 1,000 nodes: prints what a rollout costs, call by call

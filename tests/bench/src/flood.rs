@@ -16,8 +16,8 @@ use crate::client::Client;
 /// The ways of going nowhere, each of which takes its share of a flood.
 pub const KINDS: [Kind; 5] = [Kind::Body, Kind::Head, Kind::Hello, Kind::Idle, Kind::Silent];
 
-/// How many are in the middle of being opened: as fast as the attacker's own processor allows, without a queue.
-const AT_ONCE: usize = 256;
+/// How many are in the middle of being opened, as many as a patient attacker needs: ten thousand take seconds.
+const AT_ONCE: usize = 64;
 /// How long one waits after it was thrown out: an attacker that does not wait at all is a flood of handshakes,
 /// which is a matter of processors and not of patience.
 const PAUSE: Duration = Duration::from_secs(3);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use daemonjob_bench::{
     Arm, Flood, Genuine, KINDS, Kept, Persistence, Sample, Served, Spread, Took, allow_files, kept_connections,
     new_connections, percentile, request,
@@ -35,6 +35,17 @@ pub(crate) struct Plan {
     /// Seconds of each run
     #[arg(long, default_value_t = 2)]
     seconds: u32,
+    /// One of the tables alone
+    #[arg(long)]
+    only: Option<Table>,
+}
+
+/// The tables, by their numbers in the notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Table {
+    P10,
+    P11,
+    F34,
 }
 
 impl Plan {
@@ -54,9 +65,17 @@ pub(crate) async fn print(plan: &Plan) -> Result<bool> {
         plan.pairs,
         plan.seconds
     ))?;
-    let mut is_met = rates(plan, &program).await?;
-    is_met &= latencies(plan, &program).await?;
-    is_met &= half_open(plan, &program).await?;
+    let is_wanted = |table| plan.only.is_none_or(|only| only == table);
+    let mut is_met = true;
+    if is_wanted(Table::P10) {
+        is_met &= rates(plan, &program).await?;
+    }
+    if is_wanted(Table::P11) {
+        is_met &= latencies(plan, &program).await?;
+    }
+    if is_wanted(Table::F34) {
+        is_met &= half_open(plan, &program).await?;
+    }
     Ok(is_met)
 }
 

@@ -169,7 +169,6 @@ mod tests {
     #[test]
     fn the_bodies_have_the_sizes_that_their_names_say() {
         let sizes = Sample::ALL.map(|sample| review(sample, Endpoint::Validate).to_string().len());
-        println!("{sizes:?}");
         for (size, wanted) in sizes.into_iter().zip([2_000, 20_000, 1_400_000]) {
             assert!(
                 (wanted * 9 / 10..wanted * 11 / 10).contains(&size),

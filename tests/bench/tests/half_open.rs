@@ -5,7 +5,8 @@
 
 #![allow(
     clippy::unwrap_used,
-    reason = "clippy.toml allows it in tests, which does not reach their helper functions"
+    clippy::print_stdout,
+    reason = "clippy.toml allows the first in tests, which does not reach their helper functions; the figures are for the notes"
 )]
 
 use std::path::Path;
