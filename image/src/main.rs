@@ -46,7 +46,7 @@ fn run(cli: &Cli) -> Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let file = match &cli.program {
         Some(file) => file.clone(),
-        None => program::build(&workspace)?,
+        None => program::build(&workspace, None)?,
     };
     let content = fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
     let created = cli

@@ -16,32 +16,49 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROFILE: &str = "dist";
 /// The library's sources, below the toolchain's folder, where the component rust-src is installed.
 const LIBRARY: &str = "lib/rustlib/src/rust";
+/// How variables begin that are kept from cargo. The first two come from the cargo that runs this program: ring's build
+/// script looks at them, and would have half of the program built anew.
+const UNHEARD: [&str; 5] = [
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PROFILE_",
+    "CFLAGS",
+    "TARGET_CFLAGS",
+];
 
 /// Builds the program of the workspace in this folder and returns its path.
+/// What cargo makes on the way goes into `target`, or where it goes anyway.
 ///
 /// # Errors
 ///
 /// When a tool is missing or the build fails.
-pub fn build(workspace: &Path) -> Result<PathBuf> {
+pub fn build(workspace: &Path, target: Option<&Path>) -> Result<PathBuf> {
     let metadata = metadata(workspace)?;
+    let folder = target.or_else(|| metadata["target_directory"].as_str().map(Path::new));
+    let folder = folder.context("cargo names no target folder")?;
     let status = cargo(workspace)
         .args(["build", "--locked", "--profile", PROFILE, "--target", TARGET])
-        .args(["--package", PROGRAM, "--bin", PROGRAM])
-        // Of the user's own settings none that would change the program.
+        .args(["--package", PROGRAM, "--bin", PROGRAM, "--target-dir"])
+        .arg(folder)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace, &metadata)?.join("\x1f"))
-        .env_remove("CFLAGS")
         .status()
         .context("cargo cannot be run")?;
     ensure!(status.success(), "the program was not built");
-    let folder = metadata["target_directory"]
-        .as_str()
-        .context("cargo names no target folder")?;
-    Ok([folder, TARGET, PROFILE, PROGRAM].iter().collect())
+    Ok([TARGET, PROFILE, PROGRAM]
+        .iter()
+        .fold(folder.to_owned(), |path, part| path.join(part)))
 }
 
+/// cargo, which hears of the user's own settings none that would change the program.
 fn cargo(workspace: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace);
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if UNHEARD.iter().any(|start| text.starts_with(start)) {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
