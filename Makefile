@@ -86,6 +86,14 @@ test-chart: tools ## Ring 4: the chart, rendered and installed by a real Helm
 test-cluster: tools ## The local control plane itself
 	$(CARGO) test -p daemonjob-cluster
 
+.PHONY: image
+image: ## Write the container image to target/image, without a container engine; IMAGE_NAME names it
+	$(CARGO) run --quiet --package daemonjob-image
+
+.PHONY: image-check
+image-check: tools ## Build it in two folders, compare, and run it where nothing else is (root; takes long)
+	$(CARGO) test -p daemonjob-image --test image -- --include-ignored --show-output
+
 .PHONY: tidy
 tidy: ## The rules of this repository: layers, sizes, goldens, dependencies, the command line
 	$(CARGO) test -p daemonjob --test tidy --test dependencies --test cli --test readme

@@ -358,7 +358,7 @@ fn every_fence_names_its_language_and_none_is_ignored() {
 /// All Rust of the repository in one text.
 fn all_rust() -> String {
     let mut all = String::new();
-    let mut folders: Vec<PathBuf> = ["certs", "core", "src", "tests", "webhook"]
+    let mut folders: Vec<PathBuf> = ["certs", "core", "image", "src", "tests", "webhook"]
         .map(|folder| root().join(folder))
         .into();
     while let Some(folder) = folders.pop() {
