@@ -286,27 +286,3 @@ async fn a_port_in_use_is_an_error_that_names_the_address() {
     };
     assert_eq!(error.to_string(), format!("cannot listen on {}", taken.local_address()));
 }
-
-#[tokio::test]
-async fn f34_half_open_connections_do_not_keep_a_review_waiting() {
-    let webhook = Webhook::modern().await;
-    let mut half_open = Vec::new();
-    for _ in 0..1500 {
-        match TcpStream::connect(webhook.address).await {
-            Ok(stream) => half_open.push(stream),
-            // This process may not open as many files; then that is enough of a flood.
-            Err(error) => {
-                assert!(half_open.len() > 100, "{error}");
-                half_open.truncate(half_open.len() - 20);
-                break;
-            }
-        }
-    }
-    let started = Instant::now();
-    let mut stream = timeout(DEADLINE, webhook.connect()).await.unwrap();
-    stream.write_all(whole_request().as_bytes()).await.unwrap();
-    read_answer(&mut stream).await;
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    drop(half_open);
-    webhook.ended().await;
-}
