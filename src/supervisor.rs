@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use daemonjob_certs::{MountedPair, Resolver};
 use daemonjob_webhook::TlsVersion;
+use http::header::{self, HeaderValue};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -119,6 +120,9 @@ async fn start(args: RunArgs, parts: &mut JoinSet<Ended>, stop: &CancellationTok
     Ok(())
 }
 
+/// How the process calls itself.
+const USER_AGENT: &str = concat!("daemonjob/", env!("CARGO_PKG_VERSION"));
+
 /// The cluster to work in, with the client's own retries off: each would repeat a write that is planned anew anyway.
 async fn cluster(kubeconfig: Option<&PathBuf>) -> anyhow::Result<kube::Config> {
     let mut config = match kubeconfig {
@@ -134,6 +138,10 @@ async fn cluster(kubeconfig: Option<&PathBuf>) -> anyhow::Result<kube::Config> {
             .context("no cluster found: not running in one, and no kubeconfig (give one with --kubeconfig)")?,
     };
     config.default_retry = false;
+    // Audit logs and API priority rules tell programs apart by it.
+    config
+        .headers
+        .push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
     Ok(config)
 }
 

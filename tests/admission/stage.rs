@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::balancer::{Balancer, Endpoint};
 use crate::support::DEADLINE;
 use crate::support::manifest::daemon_job;
+use crate::support::monitor::{AUDIT_POLICY, Monitor};
 use crate::support::operator::{Operator, Start, complaint, free_port, logs};
 use crate::support::trial::show;
 use crate::support::world::{SYSTEM, install, kubeconfig_of, tools};
@@ -26,6 +27,7 @@ pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     pub(crate) balancer: Balancer,
     kubeconfig: PathBuf,
+    monitor: Monitor,
     next: Cell<u32>,
 }
 
@@ -60,7 +62,8 @@ impl Act {
 
 impl Drop for Act {
     fn drop(&mut self) {
-        let complaint = complaint(self.stage().cluster.folder());
+        let sent = || self.stage().monitor.complaint().expect("the audit log can be read");
+        let complaint = complaint(self.stage().cluster.folder()).or_else(sent);
         if std::thread::panicking() {
             // What went wrong for one test must not go wrong for the next. The logs are kept as the cluster goes.
             show(&logs(self.stage().cluster.folder(), "certificate"));
@@ -75,6 +78,7 @@ impl Stage {
     fn set() -> Self {
         let options = Options {
             nodes: vec![Node::new("one")],
+            audit_policy: Some(AUDIT_POLICY.to_owned()),
             ..Options::default()
         };
         let cluster = Cluster::start(tools(), &options).expect("a cluster starts");
@@ -82,6 +86,7 @@ impl Stage {
         install(&cluster, balancer.port());
         let kubeconfig = kubeconfig_of(&cluster, "daemonjob", SYSTEM);
         Self {
+            monitor: Monitor::new(&cluster),
             cluster,
             balancer,
             kubeconfig,

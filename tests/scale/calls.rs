@@ -6,20 +6,16 @@ use std::time::Duration;
 use daemonjob_cluster::Call;
 use jiff::Timestamp;
 
+use crate::support::monitor::{Kind, is_read};
+
 /// What a call asks for, in the words of RBAC: `patch daemonjobs/status`.
 pub(crate) fn kind(call: &Call) -> String {
-    let slash = if call.subresource.is_empty() { "" } else { "/" };
-    format!("{} {}{slash}{}", call.verb, call.resource, call.subresource)
+    Kind(call).to_string()
 }
 
 /// How many calls are of this kind.
 pub(crate) fn count(calls: &[Call], of: &str) -> usize {
     calls.iter().filter(|call| kind(call) == of).count()
-}
-
-/// Whether it changes nothing.
-pub(crate) fn is_read(call: &Call) -> bool {
-    matches!(call.verb.as_str(), "get" | "list" | "watch")
 }
 
 /// All writes but those to the Lease, which is renewed every two seconds whatever happens.

@@ -25,23 +25,6 @@ const SELECTED: &str = "scale";
 /// Twenty seconds on two idle cores, nearly all of it the control plane's own work.
 const ROLLOUT: &str = "300s";
 
-/// Only what the process asks for is written down: its writes with what they say, except for its key.
-const AUDIT_POLICY: &str = "
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
-rules:
-- level: Metadata
-  users: [&process 'system:serviceaccount:daemonjob-system:daemonjob']
-  resources: [{resources: [secrets]}]
-- level: Request
-  users: [*process]
-  verbs: [create, update, patch, delete, deletecollection]
-- level: Metadata
-  users: [*process]
-- level: None
-";
-
 /// The nodes, the DaemonJob and the log.
 pub(crate) struct Scene {
     pub(crate) world: World,
@@ -95,7 +78,6 @@ impl Scene {
         let nodes = Node::several(NODES);
         let options = Options {
             nodes: nodes.into_iter().map(|node| node.label("test", SELECTED)).collect(),
-            audit_policy: Some(AUDIT_POLICY.to_owned()),
             extra_args: vec![ExtraArg::new(
                 Component::KubeControllerManager,
                 "concurrent-job-syncs",
@@ -103,7 +85,7 @@ impl Scene {
             )],
             ..Options::default()
         };
-        let world = World::with(&options);
+        let world = World::with(options);
         let mut scene = Self {
             log: world.cluster.audit_log(),
             world,

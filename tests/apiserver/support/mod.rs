@@ -1,7 +1,9 @@
-//! What the tests stand on: a cluster with the chart ([`world`]), the process ([`operator`]), a namespace for each
-//! test ([`trial`]), a record of what a watch saw ([`watch`]) and manifests ([`manifest`]).
+//! What the tests stand on: a cluster with the chart ([`world`]), the process ([`operator`]) and a judge of all that it
+//! sends ([`monitor`]), a namespace for each test ([`trial`]), a record of what a watch saw ([`watch`]) and manifests
+//! ([`manifest`]).
 
 pub(crate) mod manifest;
+pub(crate) mod monitor;
 pub(crate) mod operator;
 pub(crate) mod trial;
 pub(crate) mod watch;

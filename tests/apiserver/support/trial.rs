@@ -9,7 +9,7 @@ use daemonjob_cluster::{Node, Output, until};
 use serde_json::Value;
 
 use super::DEADLINE;
-use super::operator::{complaint, logs};
+use super::operator::logs;
 use super::world::{self, World};
 
 /// The annotation that both DaemonJobs and Jobs carry.
@@ -239,7 +239,7 @@ impl Drop for Trial {
             let objects = self.kubectl("get dj,jobs,pods,events -o wide");
             show(&(objects.stdout + &objects.stderr));
         }
-        let complaint = complaint(self.cluster.folder());
+        let complaint = self.complaint();
         let cleaned = self.clean_up();
         let world = self.world.take().expect("it is dropped once");
         if let Err(error) = world::give_back(world).and(cleaned) {

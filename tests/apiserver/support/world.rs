@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::DEADLINE;
 use super::manifest::daemon_job;
-use super::operator::{Operator, Start, free_port};
+use super::monitor::{AUDIT_POLICY, Monitor};
+use super::operator::{Operator, Start, complaint, free_port};
 
 /// Where the chart is installed.
 pub(crate) const SYSTEM: &str = "daemonjob-system";
@@ -24,6 +25,7 @@ pub(crate) struct World {
     /// The port that the webhook configurations name.
     port: u16,
     kubeconfig: PathBuf,
+    monitor: Monitor,
     operator: Mutex<Option<Operator>>,
     is_disturbed: AtomicBool,
 }
@@ -114,19 +116,24 @@ fn give_up() {
 
 impl World {
     fn start() -> Self {
-        Self::with(&Options {
+        Self::with(Options {
             nodes: mixed_nodes(),
             ..Options::default()
         })
     }
 
     /// A world of its own kind, which is none of the pool.
-    pub(crate) fn with(options: &Options) -> Self {
-        let cluster = Cluster::start(tools(), options).expect("a cluster starts");
+    pub(crate) fn with(options: Options) -> Self {
+        let options = Options {
+            audit_policy: Some(AUDIT_POLICY.to_owned()),
+            ..options
+        };
+        let cluster = Cluster::start(tools(), &options).expect("a cluster starts");
         let port = free_port();
         install(&cluster, port);
         let kubeconfig = kubeconfig_of(&cluster, "daemonjob", SYSTEM);
         let world = Self {
+            monitor: Monitor::new(&cluster),
             cluster,
             port,
             kubeconfig,
@@ -189,6 +196,13 @@ impl World {
         let mut operator = self.operator();
         let ready = operator.as_mut().map(Operator::wait_ready);
         ready.expect("the process runs").expect("it becomes ready");
+    }
+
+    /// What the process has complained of, or has sent though it should not: since the start of the cluster, and since
+    /// the last time.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let sent = || self.monitor.complaint().expect("the audit log can be read");
+        complaint(self.cluster.folder()).or_else(sent)
     }
 
     /// Takes the webhook configurations away.
