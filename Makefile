@@ -38,11 +38,12 @@ tools: ## Build the control plane's programs, unless they are there
 	$(CARGO) run --quiet --bin daemonjob-cluster -- tools
 
 .PHONY: golden
-golden: ## Rewrite the golden files: CRD, statuses, answers of the webhook, help, table of reasons
+golden: ## Rewrite the golden files: CRD, statuses, answers of the webhook, help, tables, install.yaml
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --lib crd
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --test status
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-webhook --test wire every_vector
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob --test tidy --test cli
+	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob --test chart documents
 
 .PHONY: test-unit
 test-unit: ## Rings 0 and 1: values and properties beside the code

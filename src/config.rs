@@ -1,11 +1,16 @@
 //! The command line. Every flag has an environment variable, so that a chart needs no argument lists.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use daemonjob_certs::Timing;
+use daemonjob_core::observed::Scope;
+
+/// A namespace's name is a DNS label.
+const NAMESPACE_MAX: usize = 63;
 
 /// Runs one Job on every node of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -68,6 +73,10 @@ pub(crate) enum LogFormat {
     Text,
 }
 
+/// Namespaces by name; none of them means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Namespaces(BTreeSet<String>);
+
 /// Settings of `daemonjob run`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
@@ -103,6 +112,16 @@ pub(crate) struct RunArgs {
         default_value = "daemonjob-system"
     )]
     pub namespace: String,
+    /// The namespaces whose DaemonJobs the controller looks after, separated by commas; empty means all
+    #[arg(
+        long,
+        env = "DAEMONJOB_WATCH_NAMESPACES",
+        value_name = "NAMES",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = parse_namespaces
+    )]
+    pub watch_namespaces: Namespaces,
     /// Name of this replica on the Lease; unique among replicas [default: HOSTNAME_PID]
     #[arg(long, env = "DAEMONJOB_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
@@ -191,6 +210,18 @@ impl RunArgs {
         Duration::from_secs(self.drain_seconds)
     }
 
+    /// Where DaemonJobs are looked after.
+    pub(crate) fn scopes(&self) -> Vec<Scope> {
+        let names = &self.watch_namespaces.0;
+        if names.is_empty() {
+            return vec![Scope::All];
+        }
+        names
+            .iter()
+            .map(|name| Scope::Namespace(name.as_str().into()))
+            .collect()
+    }
+
     /// What this replica is called on the Lease and in Events.
     pub(crate) fn identity(&self) -> String {
         self.identity.clone().unwrap_or_else(|| {
@@ -210,6 +241,24 @@ impl RunArgs {
             .chain(host)
             .collect()
     }
+}
+
+/// A name that is none must not be dropped: what would be left might mean all namespaces.
+fn parse_namespaces(text: &str) -> Result<Namespaces, String> {
+    if text.is_empty() {
+        return Ok(Namespaces::default());
+    }
+    let names = text.split(',').map(|name| {
+        let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_label = (1..=NAMESPACE_MAX).contains(&name.len())
+            && name.bytes().all(is_inner)
+            && !name.starts_with('-')
+            && !name.ends_with('-');
+        is_label
+            .then(|| name.to_owned())
+            .ok_or_else(|| format!("`{name}` is no name of a namespace"))
+    });
+    names.collect::<Result<_, _>>().map(Namespaces)
 }
 
 fn parse_timing(text: &str) -> Result<Timing, String> {
@@ -271,6 +320,23 @@ mod tests {
     fn mounted_modes_need_a_folder() {
         let without = Cli::try_parse_from(["daemonjob", "run", "--certs-mode", "certManager"]);
         assert!(without.unwrap_err().to_string().contains("--certs-dir"));
+    }
+
+    #[test]
+    fn watched_namespaces_are_named_once_each_and_none_means_all() {
+        let only = |name: &str| Scope::Namespace(name.into());
+        assert_eq!(run(&["--watch-namespaces", "b,a,b"]).scopes(), [only("a"), only("b")]);
+        for none in [&[][..], &["--watch-namespaces="]] {
+            assert_eq!(run(none).scopes(), [Scope::All]);
+        }
+        let long = "a".repeat(64);
+        for wrong in ["a,", ",", "a, b", "A", "-a", "a-", "a.b", "*", &long] {
+            let refused = Cli::try_parse_from(["daemonjob", "run", "--watch-namespaces", wrong]);
+            assert!(
+                refused.unwrap_err().to_string().contains("no name of a namespace"),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

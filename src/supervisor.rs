@@ -105,7 +105,7 @@ async fn start(args: RunArgs, parts: &mut JoinSet<Ended>, stop: &CancellationTok
         start_webhook(&args, &clients.write, &metrics, &readiness, parts, stop).await?;
     }
     if args.controller {
-        controller::preflight(&clients.write, &url).await?;
+        controller::preflight(&clients.write, &args.scopes(), &url).await?;
         start_controller(&args, clients, &metrics, parts, stop);
     }
     if !args.webhook {
@@ -205,6 +205,7 @@ fn start_controller(
     });
     let settings = controller::Settings {
         identity,
+        scopes: args.scopes(),
         passing_taints: args.passing_taints.clone(),
         writes_per_second: args.writes_per_second,
     };

@@ -11,12 +11,13 @@ use daemonjob_core::crd;
 use daemonjob_core::validation::{self, Reading};
 use serde_json::Value;
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
+    "charts/daemonjob/README.md",
     "examples/README.md",
     "tests/cluster/README.md",
 ];

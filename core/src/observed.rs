@@ -2,7 +2,8 @@
 //! and the views that the planner works on.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
@@ -411,28 +412,71 @@ fn run(job: &JobLite) -> Run {
     }
 }
 
-/// Which of the three kinds have been listed since the process started to lead.
-#[derive(Clone, Copy, Debug, Default)]
+/// What has been listed since the process started to lead.
+#[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// The DaemonJobs have.
-    pub daemon_jobs: bool,
-    /// The Jobs have.
-    pub jobs: bool,
+    /// Where the DaemonJobs have.
+    pub daemon_jobs: Extent,
+    /// Where the Jobs have.
+    pub jobs: Extent,
     /// The Nodes have.
     pub nodes: bool,
 }
 
 impl Listing {
-    /// Proof that all three kinds have been listed, once they have.
-    pub fn complete(self) -> Option<Listed> {
-        (self.daemon_jobs && self.jobs && self.nodes).then_some(Listed(()))
+    /// Proof that all three kinds have been listed as far as they concern a namespace, once they have.
+    /// No namespace waits for another: one of those that are watched may be gone, and its rights with it.
+    pub fn complete(&self, namespace: &str) -> Option<Listed> {
+        let is_complete = self.nodes && self.daemon_jobs.covers(namespace) && self.jobs.covers(namespace);
+        is_complete.then_some(Listed(()))
     }
 }
 
-/// Proof that DaemonJobs, Jobs and Nodes have all been listed.
+/// Proof that the DaemonJobs and Jobs of a namespace, and all Nodes, have been listed.
 /// A plan needs it: an empty cache read as an empty cluster would delete everything (cases.md M6).
 #[derive(Clone, Copy, Debug)]
 pub struct Listed(());
+
+/// Where something is watched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// In all namespaces at once.
+    All,
+    /// In one.
+    Namespace(Arc<str>),
+}
+
+impl Scope {
+    /// Whether what is in this namespace is watched.
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespace(name) => **name == *namespace,
+        }
+    }
+}
+
+/// Several scopes together.
+#[derive(Clone, Debug, Default)]
+pub struct Extent {
+    is_all: bool,
+    namespaces: BTreeSet<Arc<str>>,
+}
+
+impl Extent {
+    /// Adds a scope.
+    pub fn add(&mut self, scope: &Scope) {
+        match scope {
+            Scope::All => self.is_all = true,
+            Scope::Namespace(name) => drop(self.namespaces.insert(Arc::clone(name))),
+        }
+    }
+
+    /// Whether one of them covers this namespace.
+    pub fn covers(&self, namespace: &str) -> bool {
+        self.is_all || self.namespaces.contains(namespace)
+    }
+}
 
 #[cfg(test)]
 impl Listed {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use daemonjob_core::observed::Scope;
 use daemonjob_core::types::DaemonJob;
 use kube::Client;
 use kube::api::{Api, ListParams};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::api::CALL_TIMEOUT;
+use super::watch;
 
 /// How long a cluster may take to become usable. An API server may be starting, a CRD not yet established.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,10 +46,10 @@ pub(crate) enum PreflightError {
 ///
 /// # Errors
 /// The last failure, after half a minute; a missing permission at once, since waiting gives none.
-pub(crate) async fn preflight(client: &Client, url: &str) -> Result<(), PreflightError> {
+pub(crate) async fn preflight(client: &Client, scopes: &[Scope], url: &str) -> Result<(), PreflightError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match look(client, url).await {
+        match look_everywhere(client, scopes, url).await {
             Ok(()) => return Ok(()),
             Err(error @ PreflightError::NoPermission { .. }) => return Err(error),
             Err(error) if Instant::now() + PAUSE > deadline => return Err(error),
@@ -57,8 +59,27 @@ pub(crate) async fn preflight(client: &Client, url: &str) -> Result<(), Prefligh
     }
 }
 
-async fn look(client: &Client, url: &str) -> Result<(), PreflightError> {
-    let api: Api<DaemonJob> = Api::all(client.clone());
+/// One namespace must not keep the others waiting: it may be gone, and our rights with it. Only if we may read none of
+/// them, somebody has to act.
+async fn look_everywhere(client: &Client, scopes: &[Scope], url: &str) -> Result<(), PreflightError> {
+    let (mut refused, mut readable) = (None, false);
+    for scope in scopes {
+        match look(client, scope, url).await {
+            Ok(()) => readable = true,
+            Err(error @ PreflightError::NoPermission { .. }) => {
+                if let Scope::Namespace(name) = scope {
+                    warn!(%error, "namespace {name} is left alone");
+                }
+                refused = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    refused.filter(|_| !readable).map_or(Ok(()), Err)
+}
+
+async fn look(client: &Client, scope: &Scope, url: &str) -> Result<(), PreflightError> {
+    let api: Api<DaemonJob> = watch::api(client, scope);
     let unreachable = |cause: String| PreflightError::Unreachable {
         url: url.to_owned(),
         cause,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use daemonjob_core::index::{Changes, Index, Key};
 use daemonjob_core::names::{NodeUid, Uid};
-use daemonjob_core::observed::Listed;
+use daemonjob_core::observed::{Listed, Scope};
 use daemonjob_core::plan::{Answer, EventDraft, Observed, Outcome, Plan, Subject, Troubles, status_patch};
 use daemonjob_core::reason::Reason;
+use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{JoinError, JoinSet};
@@ -46,6 +47,8 @@ pub(crate) struct Clients {
 pub(crate) struct Settings {
     /// Who writes its Events.
     pub identity: String,
+    /// Where DaemonJobs are looked after.
+    pub scopes: Vec<Scope>,
     /// Keys of taints that pass by themselves in this cluster.
     pub passing_taints: Vec<String>,
     /// Most Job writes a second; 0 means no limit.
@@ -65,7 +68,7 @@ pub(crate) async fn lead(
 ) -> Result<(), ControllerError> {
     let (events, seen) = mpsc::channel(BATCH);
     let mut watches = JoinSet::new();
-    watch::spawn(&clients.watch, &events, &mut watches);
+    watch::spawn(&clients.watch, &settings.scopes, &events, &mut watches);
     drop(events);
     let server = Server::new(clients.write.clone());
     let reporting = Reporting::new(clients.write.clone(), server.clone(), fence.clone(), &settings.identity);
@@ -141,8 +144,8 @@ impl Reconciler {
         for event in std::iter::once(first).chain(rest) {
             self.metrics.saw(event.kind());
             let changes = match event {
-                Seen::DaemonJob(told) => self.index.take_daemon_job(told),
-                Seen::Job(told) => self.index.take_job(*told, clock::now()),
+                Seen::DaemonJob(scope, told) => self.index.take_daemon_job(&scope, told),
+                Seen::Job(scope, told) => self.index.take_job(&scope, *told, clock::now()),
                 Seen::Node(told) => self.index.take_node(told),
                 Seen::Unreadable(unreadable) => self.set_aside(unreadable),
             };
@@ -212,22 +215,24 @@ impl Reconciler {
 
     /// Plans every DaemonJob whose time has come, and says when the next one's comes.
     fn plan_what_is_due(&mut self) -> Option<Instant> {
-        let proof = self.index.listed()?;
         let (now, clock) = (Instant::now(), clock::now());
-        let due = |schedule: &Schedule| schedule.due(now, clock);
-        let ready = |(key, schedule): (&Key, &Schedule)| due(schedule).filter(|at| *at <= now).map(|_| key.clone());
-        let keys: Vec<Key> = self.schedules.iter().filter_map(ready).collect();
-        for key in keys {
+        let ready = |(at, key, proof): (Instant, &Key, Listed)| (at <= now).then(|| (key.clone(), proof));
+        let ready: Vec<(Key, Listed)> = self.due(now, clock).filter_map(ready).collect();
+        for (key, proof) in ready {
             self.plan_one(proof, &key);
         }
-        let later = self
-            .schedules
-            .values()
-            .filter_map(|schedule| schedule.due(now, clock))
-            .min();
+        let later = self.due(now, clock).map(|(at, ..)| at).min();
         self.metrics
             .queued(self.schedules.values().map(|schedule| schedule.queue.len()).sum());
         later
+    }
+
+    /// When which DaemonJobs are to be planned, of those that may be.
+    fn due(&self, now: Instant, clock: Timestamp) -> impl Iterator<Item = (Instant, &Key, Listed)> {
+        self.schedules.iter().filter_map(move |(key, schedule)| {
+            let proof = self.index.listed(&key.namespace)?;
+            Some((schedule.due(now, clock)?, key, proof))
+        })
     }
 
     fn plan_one(&mut self, proof: Listed, key: &Key) {

@@ -1,16 +1,16 @@
-//! The three watches: DaemonJobs, their Jobs, and Nodes, each a stream of its own into one channel.
+//! The watches: DaemonJobs and their Jobs in each scope, and Nodes, each a stream of its own into one channel.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use daemonjob_core::index::{Key, PlacedJob, Told};
 use daemonjob_core::names::DAEMONJOB_LABEL;
-use daemonjob_core::observed::{JobLite, NodeLite, NodeView};
+use daemonjob_core::observed::{JobLite, NodeLite, NodeView, Scope};
 use daemonjob_core::plan::Subject;
 use daemonjob_core::types::DaemonJob;
 use futures::StreamExt;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, watcher::DefaultBackoff};
 use kube::{Client, Resource};
@@ -26,11 +26,11 @@ const WATCH_TIMEOUT_SECONDS: u32 = 60;
 /// Objects a page of a list: a Node is some 13 KB, and a page is held whole.
 const PAGE: u32 = 100;
 
-/// What one of the three watches tells.
+/// What one of the watches tells.
 #[derive(Debug)]
 pub(super) enum Seen {
-    DaemonJob(Told<Arc<Subject>>),
-    Job(Box<Told<PlacedJob>>),
+    DaemonJob(Scope, Told<Arc<Subject>>),
+    Job(Scope, Box<Told<PlacedJob>>),
     Node(Told<NodeView>),
     /// A DaemonJob that cannot be decoded, and why not.
     Unreadable(Unreadable),
@@ -40,8 +40,8 @@ impl Seen {
     /// The kind, as metrics name it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::DaemonJob(_) | Self::Unreadable(_) => "DaemonJob",
-            Self::Job(_) => "Job",
+            Self::DaemonJob(..) | Self::Unreadable(_) => "DaemonJob",
+            Self::Job(..) => "Job",
             Self::Node(_) => "Node",
         }
     }
@@ -55,29 +55,31 @@ pub(super) struct Unreadable {
     pub(super) error: String,
 }
 
-/// Starts the three watches. Each task ends only when the receiver is gone or its stream ends.
-pub(super) fn spawn(client: &Client, events: &Sender<Seen>, tasks: &mut JoinSet<Result<(), ControllerError>>) {
+/// Starts the watches. Each task ends only when the receiver is gone or its stream ends.
+pub(super) fn spawn(
+    client: &Client,
+    scopes: &[Scope],
+    events: &Sender<Seen>,
+    tasks: &mut JoinSet<Result<(), ControllerError>>,
+) {
     let all = || {
         watcher::Config::default()
             .timeout(WATCH_TIMEOUT_SECONDS)
             .page_size(PAGE)
     };
     let ours = all().labels(DAEMONJOB_LABEL);
-    let (daemon_jobs, jobs, nodes) = (
-        Api::all(client.clone()),
-        Api::all(client.clone()),
-        Api::all(client.clone()),
-    );
-    tasks.spawn(follow(
-        "DaemonJobs",
-        daemon_jobs,
-        all(),
-        events.clone(),
-        daemon_job_seen,
-    ));
-    tasks.spawn(follow("Jobs", jobs, ours, events.clone(), |event| {
-        Seen::Job(Box::new(told(event).map(place)))
-    }));
+    for scope in scopes {
+        let (daemon_jobs, jobs) = (api(client, scope), api(client, scope));
+        let seen = scope.clone();
+        tasks.spawn(follow("DaemonJobs", daemon_jobs, all(), events.clone(), move |event| {
+            daemon_job_seen(&seen, event)
+        }));
+        let seen = scope.clone();
+        tasks.spawn(follow("Jobs", jobs, ours.clone(), events.clone(), move |event| {
+            Seen::Job(seen.clone(), Box::new(told(event).map(place)))
+        }));
+    }
+    let nodes = Api::all(client.clone());
     tasks.spawn(follow(
         "Nodes",
         nodes,
@@ -87,8 +89,20 @@ pub(super) fn spawn(client: &Client, events: &Sender<Seen>, tasks: &mut JoinSet<
     ));
 }
 
+/// What is asked for the objects of a scope.
+pub(super) fn api<K>(client: &Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match scope {
+        Scope::All => Api::all(client.clone()),
+        Scope::Namespace(name) => Api::namespaced(client.clone(), name),
+    }
+}
+
 /// One that cannot be decoded must not take the others along: a watch that fails on it would start anew for ever.
-fn daemon_job_seen(event: Event<DeserializeGuard<DaemonJob>>) -> Seen {
+fn daemon_job_seen(scope: &Scope, event: Event<DeserializeGuard<DaemonJob>>) -> Seen {
     let told = match told(event).transpose(|guard| guard.0.map_err(Box::new)) {
         Ok(told) => told,
         Err(invalid) => {
@@ -102,7 +116,7 @@ fn daemon_job_seen(event: Event<DeserializeGuard<DaemonJob>>) -> Seen {
             });
         }
     };
-    Seen::DaemonJob(told.map(|daemon_job| Arc::new(Subject::new(daemon_job))))
+    Seen::DaemonJob(scope.clone(), told.map(|daemon_job| Arc::new(Subject::new(daemon_job))))
 }
 
 /// A Job as the index takes it.

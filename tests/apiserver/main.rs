@@ -23,3 +23,4 @@ mod seed;
 mod starts;
 mod support;
 mod vectors;
+mod watched;

@@ -3,10 +3,14 @@
 //! `server` asks a real API server what only it can tell; nothing else here needs a cluster.
 
 mod admission;
+mod documents;
 mod examples;
 mod modes;
+mod network;
 mod pod;
+mod program;
 mod rbac;
 mod render;
 mod server;
 mod values;
+mod watched;

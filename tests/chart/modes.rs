@@ -1,7 +1,9 @@
 //! Which objects each mode renders, and what holds in all of them.
 
 use crate::render::{CERT_MANAGER, EXISTING_SECRET, MODES, NAMESPACE, NO_WEBHOOK, URL};
-use crate::render::{dry_run, helm, kind, name, render, render_as, render_whole, repository, string, text, yaml};
+use crate::render::{
+    dry_run, helm, kind, name, render, render_as, render_test, render_whole, repository, string, text, yaml,
+};
 
 /// What every mode renders, but for the CRD.
 const COMMON: [&str; 7] = [
@@ -106,13 +108,14 @@ fn two_renders_are_equal() {
 #[test]
 fn templates_use_no_hook_lookup_or_randomness() {
     let folder = repository("charts/daemonjob/templates");
-    let files: Vec<_> = std::fs::read_dir(folder)
-        .expect("the chart has templates")
-        .flatten()
+    let entries = std::fs::read_dir(folder).expect("the chart has templates").flatten();
+    let files: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
         .collect();
     assert!(files.len() > 5);
     for file in files {
-        let template = std::fs::read_to_string(file.path()).expect("a template is text");
+        let template = std::fs::read_to_string(&file).expect("a template is text");
         for word in [
             "helm.sh/hook",
             "lookup ",
@@ -124,8 +127,28 @@ fn templates_use_no_hook_lookup_or_randomness() {
             " now",
             "Capabilities",
         ] {
-            assert!(!template.contains(word), "{} uses {word}", file.path().display());
+            assert!(!template.contains(word), "{} uses {word}", file.display());
         }
+    }
+}
+
+/// Anything else in a test's folder would be a hook, too.
+#[test]
+fn the_only_hook_is_a_daemonjob_that_helm_test_creates_and_no_node_matches() {
+    let folder = std::fs::read_dir(repository("charts/daemonjob/templates/tests")).expect("there is a test");
+    assert_eq!(folder.count(), 1);
+    for sets in MODES {
+        let rendered = render_test(sets);
+        let it = rendered.one("DaemonJob");
+        assert_eq!(rendered.objects.len(), 1);
+        assert_eq!(name(it), "daemonjob-test");
+        let annotations = &it["metadata"]["annotations"];
+        assert_eq!(annotations["helm.sh/hook"], "test");
+        assert_eq!(
+            annotations["helm.sh/hook-delete-policy"],
+            "before-hook-creation,hook-succeeded"
+        );
+        assert_eq!(it["spec"]["selector"]["daemonjob-helm-test"], "matches-no-node");
     }
 }
 
@@ -160,6 +183,52 @@ fn names_stay_dns_labels_whatever_the_release_is_called() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn names_that_look_like_numbers_stay_strings() {
+    let arguments = [
+        "template",
+        "123",
+        "daemonjob",
+        "--namespace=456",
+        "--set-string=fullnameOverride=1e3,serviceAccount.name=7,webhook.certs.secretName=8,watchNamespaces={9}",
+        "--set=crds.enabled=false",
+    ];
+    let output = helm(&arguments);
+    let text = String::from_utf8(output.stdout).expect("helm prints UTF-8");
+    let objects = serde_saphyr::from_multiple::<serde_json::Value>(&text).expect("helm renders YAML");
+    assert!(objects.len() > 10, "{}", String::from_utf8_lossy(&output.stderr));
+    for object in objects {
+        assert_no_number(&object, "");
+    }
+}
+
+/// Numbers stand only where the API has numbers.
+fn assert_no_number(value: &serde_json::Value, key: &str) {
+    const NUMBERS: [&str; 16] = [
+        "containerPort",
+        "defaultMode",
+        "failureThreshold",
+        "fsGroup",
+        "maxSkew",
+        "maxSurge",
+        "maxUnavailable",
+        "periodSeconds",
+        "port",
+        "replicas",
+        "runAsGroup",
+        "runAsUser",
+        "terminationGracePeriodSeconds",
+        "timeoutSeconds",
+        "targetPort",
+        "weight",
+    ];
+    match value {
+        serde_json::Value::Array(items) => items.iter().for_each(|item| assert_no_number(item, key)),
+        serde_json::Value::Object(map) => map.iter().for_each(|(key, value)| assert_no_number(value, key)),
+        other => assert!(!other.is_number() || NUMBERS.contains(&key), "{key}: {other}"),
     }
 }
 
@@ -217,6 +286,25 @@ fn notes_name_the_next_two_commands() {
     }
     assert!(dry_run(NO_WEBHOOK).contains("WARNING: webhook.enabled is false"));
     assert!(dry_run(&["controller.enabled=false"]).contains("WARNING: controller.enabled is false"));
+}
+
+#[test]
+fn notes_warn_of_what_weakens_the_installation() {
+    for (sets, warning) in [
+        (
+            &["webhook.failurePolicy=Ignore"][..],
+            "WARNING: webhook.failurePolicy is Ignore",
+        ),
+        (&["replicaCount=1"], "WARNING: replicaCount is 1"),
+        (
+            &["hostNetwork=true", "networkPolicy.enabled=true"],
+            "WARNING: hostNetwork is true",
+        ),
+    ] {
+        let notes = dry_run(sets);
+        assert_eq!(notes.matches("WARNING").count(), 1, "{notes}");
+        assert!(notes.contains(warning), "{notes}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::render::{CERT_MANAGER, EXISTING_SECRET, NO_WEBHOOK, list, name, render, string};
 
 /// The variables of `daemonjob run`.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 18] = [
     "DAEMONJOB_ADMIN_ADDRESS",
     "DAEMONJOB_CERTS_DIR",
     "DAEMONJOB_CERTS_MODE",
@@ -19,6 +19,7 @@ const VARIABLES: [&str; 17] = [
     "DAEMONJOB_LOG_LEVEL",
     "DAEMONJOB_NAMESPACE",
     "DAEMONJOB_TLS_MIN_VERSION",
+    "DAEMONJOB_WATCH_NAMESPACES",
     "DAEMONJOB_WEBHOOK",
     "DAEMONJOB_WEBHOOK_ADDRESS",
     "DAEMONJOB_WEBHOOK_CONFIGURATION",
@@ -219,4 +220,95 @@ fn more_arguments_and_variables_are_added() {
     ]);
     assert_eq!(rendered.container()["args"], json!(["run", "--flag=1"]));
     assert_eq!(rendered.variable("RUST_BACKTRACE"), Some("full"));
+}
+
+#[test]
+fn more_volumes_stand_beside_the_certificates() {
+    let extra = [
+        "extraVolumes[0].name=cluster",
+        "extraVolumes[0].secret.secretName=kubeconfig",
+        "extraVolumeMounts[0].name=cluster",
+        "extraVolumeMounts[0].mountPath=/etc/cluster",
+    ];
+    let names = |volumes: &serde_json::Value| -> Vec<String> {
+        list(volumes).iter().map(|it| string(&it["name"]).to_owned()).collect()
+    };
+    let alone = render(&extra);
+    assert_eq!(names(&alone.pod()["volumes"]), ["cluster"]);
+    assert_eq!(names(&alone.container()["volumeMounts"]), ["cluster"]);
+    let both = render(&[&extra, CERT_MANAGER].concat());
+    assert_eq!(names(&both.pod()["volumes"]), ["certs", "cluster"]);
+    assert_eq!(names(&both.container()["volumeMounts"]), ["certs", "cluster"]);
+}
+
+#[test]
+fn a_platform_that_chooses_the_user_gets_none_from_us() {
+    let rendered = render(&[
+        "podSecurityContext.runAsUser=null",
+        "podSecurityContext.runAsGroup=null",
+        "podSecurityContext.fsGroup=null",
+    ]);
+    let left = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
+    assert_eq!(rendered.pod()["securityContext"], left);
+    let rendered = render(&["securityContext.readOnlyRootFilesystem=false"]);
+    assert_eq!(rendered.container()["securityContext"]["readOnlyRootFilesystem"], false);
+    assert_eq!(
+        rendered.container()["securityContext"]["allowPrivilegeEscalation"],
+        false
+    );
+}
+
+#[test]
+fn common_labels_are_on_everything_and_never_replace_ours() {
+    let own = "commonLabels.app\\.kubernetes\\.io/name=other";
+    let everything = [
+        "networkPolicy.enabled=true",
+        "serviceMonitor.enabled=true",
+        "watchNamespaces={ours}",
+    ];
+    let rendered = render(&[&["commonLabels.team=ours", own], &everything[..]].concat());
+    assert!(rendered.objects.len() > 15);
+    for object in &rendered.objects {
+        let labels = &object["metadata"]["labels"];
+        assert_eq!(labels["team"], "ours", "{object}");
+        assert_eq!(labels["app.kubernetes.io/name"], "daemonjob", "{object}");
+    }
+    let deployment = &rendered.one("Deployment")["spec"];
+    assert_eq!(deployment["template"]["metadata"]["labels"]["team"], "ours");
+    let selector = &deployment["selector"]["matchLabels"];
+    assert!(
+        selector.get("team").is_none(),
+        "a selector can never be changed: {selector}"
+    );
+}
+
+#[test]
+fn annotations_of_the_deployment_and_of_its_pods_are_apart() {
+    let rendered = render(&["deploymentAnnotations.a=1x", "podAnnotations.b=2x"]);
+    let deployment = rendered.one("Deployment");
+    assert_eq!(deployment["metadata"]["annotations"], json!({"a": "1x"}));
+    assert_eq!(
+        deployment["spec"]["template"]["metadata"]["annotations"],
+        json!({"b": "2x"})
+    );
+}
+
+#[test]
+fn where_the_pods_run_is_for_the_user_to_say() {
+    let rendered = render(&[
+        "priorityClassName=system-cluster-critical",
+        "nodeSelector.pool=infra",
+        "tolerations[0].operator=Exists",
+        "affinity.nodeAffinity.a=b",
+        "topologySpreadConstraints[0].topologyKey=rack",
+    ]);
+    let pod = rendered.pod();
+    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+    assert_eq!(
+        pod["nodeSelector"],
+        json!({"kubernetes.io/os": "linux", "pool": "infra"})
+    );
+    assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]));
+    assert_eq!(pod["affinity"], json!({"nodeAffinity": {"a": "b"}}));
+    assert_eq!(pod["topologySpreadConstraints"], json!([{"topologyKey": "rack"}]));
 }

@@ -8,7 +8,7 @@ use crate::render::{CERT_MANAGER, EXISTING_SECRET, MODES, NAMESPACE, NO_WEBHOOK,
 use crate::render::{Rendered, list, name, render, string, strings};
 
 /// One line per role, API group, resource and object name: "ROLE GROUP/RESOURCE[/OBJECT] VERBS".
-const ALWAYS: [&str; 9] = [
+pub(crate) const ALWAYS: [&str; 9] = [
     "ClusterRole batch/jobs create delete get list watch",
     "ClusterRole core/events list",
     "ClusterRole core/nodes get list watch",
@@ -19,14 +19,25 @@ const ALWAYS: [&str; 9] = [
     "Role coordination.k8s.io/leases create",
     "Role coordination.k8s.io/leases[daemonjob] get update",
 ];
-const SELF_SIGNED: [&str; 4] = [
+pub(crate) const SELF_SIGNED: [&str; 4] = [
     "ClusterRole admissionregistration.k8s.io/mutatingwebhookconfigurations[daemonjob] get list patch watch",
     "ClusterRole admissionregistration.k8s.io/validatingwebhookconfigurations[daemonjob] get list patch watch",
     "Role core/secrets create",
     "Role core/secrets[daemonjob-webhook-ca] get patch",
 ];
 
-fn lines(role: &Value) -> BTreeSet<String> {
+/// Those of the rights above that concern DaemonJobs and what is made of them.
+pub(crate) const WATCHED_WORK: [&str; 6] = [
+    "batch/jobs create delete get list watch",
+    "core/events list",
+    "daemon.justk8s.com/daemonjobs get list patch watch",
+    "daemon.justk8s.com/daemonjobs/finalizers update",
+    "daemon.justk8s.com/daemonjobs/status patch",
+    "events.k8s.io/events create patch",
+];
+
+/// What a role grants.
+pub(crate) fn lines(role: &Value) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for rule in list(&role["rules"]) {
         let mut verbs = strings(&rule["verbs"]);
@@ -56,7 +67,8 @@ fn granted(rendered: &Rendered) -> BTreeSet<String> {
     all
 }
 
-fn table(parts: &[&[&str]]) -> BTreeSet<String> {
+/// Lines of several tables.
+pub(crate) fn table(parts: &[&[&str]]) -> BTreeSet<String> {
     parts.iter().copied().flatten().map(|line| (*line).to_owned()).collect()
 }
 

@@ -14,6 +14,7 @@ pub(crate) const NAMESPACE: &str = "daemonjob-system";
 
 /// Values for the modes that need some.
 pub(crate) const URL: &[&str] = &["webhook.url=https://127.0.0.1:9443"];
+pub(crate) const WATCHED: &[&str] = &["watchNamespaces={ours,theirs}"];
 pub(crate) const NO_WEBHOOK: &[&str] = &["webhook.enabled=false"];
 pub(crate) const CERT_MANAGER: &[&str] = &["webhook.certs.mode=certManager"];
 pub(crate) const EXISTING_SECRET: &[&str] = &[
@@ -71,10 +72,28 @@ fn with_sets<'a>(start: &[&'a str], sets: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn template(release: &str, sets: &[&str]) -> Output {
-    helm(&with_sets(
-        &["template", release, "daemonjob", "--namespace", NAMESPACE],
-        sets,
-    ))
+    let start = [
+        "template",
+        release,
+        "daemonjob",
+        "--namespace",
+        NAMESPACE,
+        "--skip-tests",
+    ];
+    helm(&with_sets(&start, sets))
+}
+
+/// What `helm test` sends.
+pub(crate) fn render_test(sets: &[&str]) -> Rendered {
+    let start = [
+        "template",
+        RELEASE,
+        "daemonjob",
+        "--namespace",
+        NAMESPACE,
+        "--show-only=templates/tests/admission.yaml",
+    ];
+    read(&helm(&with_sets(&start, sets)))
 }
 
 /// What helm prints for an installation with these values, notes included.

@@ -11,6 +11,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Nobody listens there.
 const DEAD: &str = "webhook.url=https://127.0.0.1:1";
 
+/// As values.yaml has it.
+const REPLICAS: &str = "2";
+
 fn cluster() -> Cluster {
     Cluster::start(tools(), &Options::default()).expect("a cluster starts")
 }
@@ -160,4 +163,55 @@ fn an_upgrade_wipes_neither_the_authority_nor_the_ca_bundle() {
     }
     let crd = read(&cluster, "get crd daemonjobs.daemon.justk8s.com");
     assert_eq!(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+}
+
+fn helm_test(cluster: &Cluster) -> Output {
+    cluster
+        .helm(["test", RELEASE, "--namespace", NAMESPACE])
+        .expect("helm runs")
+}
+
+#[test]
+fn helm_test_fails_while_the_webhook_is_away_and_passes_without_one() {
+    let cluster = cluster();
+    helm(&cluster, &["install"], &["webhook.enabled=false"]);
+    until("the test to pass", DEADLINE, || helm_test(&cluster).checked().map(Some)).expect("the API is served");
+    helm(&cluster, &["upgrade"], &[DEAD]);
+    until("the test to fail", DEADLINE, || {
+        let output = helm_test(&cluster);
+        let asked = output.stderr.contains("failed calling webhook");
+        Ok((!output.is_success() && asked).then_some(()))
+    })
+    .expect("the webhook is asked");
+    assert_eq!(
+        cluster
+            .run(["get", "dj", "--all-namespaces", "-o", "name"])
+            .expect("kubectl runs"),
+        ""
+    );
+}
+
+/// The namespace takes Pods of the level `restricted` alone, and the Deployment gets all of its own.
+#[test]
+fn the_manifest_without_helm_installs_pods_that_the_restricted_level_admits() {
+    let cluster = cluster();
+    let file = repository("charts/install.yaml");
+    let file = file.to_str().expect("the path is UTF-8");
+    // Twice: the second time nothing is new, and nobody else has taken a field.
+    for _ in 0..2 {
+        let applied = cluster.run(["apply", "--server-side", "-f", file]);
+        let applied = applied.expect("the manifest is accepted");
+        assert!(
+            applied.contains("deployment.apps/daemonjob serverside-applied"),
+            "{applied}"
+        );
+    }
+    let replicas = r"get deployment daemonjob -n daemonjob-system -o jsonpath={.status.replicas}";
+    until("the Pods", DEADLINE, || {
+        Ok((cluster.run(replicas.split(' '))? == REPLICAS).then_some(()))
+    })
+    .expect("the Pods are admitted");
+    let namespace = read(&cluster, "get namespace daemonjob-system");
+    let level = &namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
+    assert_eq!(level, "restricted");
 }

@@ -20,6 +20,10 @@ fn unknown_keys_are_refused_at_every_level() {
         "rbac.create=false",
         "podDisruptionBudget.minAvailable=1",
         "resources.request.cpu=1",
+        "networkPolicy.ingress=x",
+        "serviceMonitor.namespace=x",
+        "podMonitor.port=x",
+        "watchNamespace=x",
     ] {
         let refusal = refusal(&[set]);
         assert!(refusal.contains("not allowed"), "{set}: {refusal}");
@@ -49,6 +53,19 @@ fn values_out_of_range_are_refused_by_path() {
         ),
         ("extraEnv[0].value=x", "/extraEnv/0"),
         ("extraArgs=--flag", "/extraArgs"),
+        ("webhook.securePort=0", "/webhook/securePort"),
+        ("webhook.securePort=65536", "/webhook/securePort"),
+        ("adminPort=http", "/adminPort"),
+        ("listenAddress=localhost", "/listenAddress"),
+        ("listenAddress=[::]", "/listenAddress"),
+        ("hostNetwork=yes", "/hostNetwork"),
+        ("serviceMonitor.interval=often", "/serviceMonitor/interval"),
+        ("podMonitor.scrapeTimeout=10", "/podMonitor/scrapeTimeout"),
+        ("networkPolicy.webhookFrom=all", "/networkPolicy/webhookFrom"),
+        ("commonLabels.count=1", "/commonLabels/count"),
+        ("podSecurityContext=restricted", "/podSecurityContext"),
+        ("extraVolumes[0].emptyDir=x", "/extraVolumes/0"),
+        ("extraVolumeMounts[0].name=x", "/extraVolumeMounts/0"),
         ("fullnameOverride=Not_A_Name", "/fullnameOverride"),
     ] {
         let refusal = refusal(&[set]);

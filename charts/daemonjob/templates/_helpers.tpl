@@ -19,15 +19,24 @@ a Service's name must be one.
 {{- end }}
 
 {{- define "daemonjob.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "daemonjob.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "daemonjob.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{- define "daemonjob.labels" -}}
+{{- define "daemonjob.ownLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "daemonjob.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* Labels of the user's never replace ours. */}}
+{{- define "daemonjob.labels" -}}
+{{- merge (include "daemonjob.ownLabels" . | fromYaml) .Values.commonLabels | toYaml }}
+{{- end }}
+
+{{- define "daemonjob.podLabels" -}}
+{{- merge (include "daemonjob.ownLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml }}
 {{- end }}
 
 {{- define "daemonjob.serviceAccount" -}}
@@ -60,6 +69,31 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.webhook.enabled (eq .Values.webhook.certs.mode "self") }}true{{ end }}
 {{- end }}
 
+{{/* Where the process listens, without the port. */}}
+{{- define "daemonjob.listen" -}}
+{{- $address := .Values.listenAddress }}
+{{- if contains ":" $address }}[{{ $address }}]{{ else }}{{ $address }}{{ end }}
+{{- end }}
+
+{{/* What both kinds of monitor say of an endpoint, after its port. */}}
+{{- define "daemonjob.endpoint" -}}
+path: /metrics
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* Combinations that the schema cannot refuse in words. */}}
 {{- define "daemonjob.check" -}}
 {{- $webhook := .Values.webhook }}
@@ -69,6 +103,21 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- if and $webhook.url (not $webhook.enabled) }}
 {{- fail "webhook.url is set but webhook.enabled is false: remove one" }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
+{{- fail "serviceMonitor.enabled and podMonitor.enabled are both true: every Pod would be scraped twice" }}
+{{- end }}
+{{- if eq (int $webhook.securePort) (int .Values.adminPort) }}
+{{- fail "webhook.securePort and adminPort are the same port" }}
+{{- end }}
+{{- if $webhook.url }}
+{{- range $value := list "hostNetwork" "networkPolicy" "serviceMonitor" "podMonitor" }}
+{{- $given := index $.Values $value }}
+{{- if kindIs "map" $given }}{{ $given = $given.enabled }}{{ end }}
+{{- if $given }}
+{{- fail (printf "webhook.url means that no Pod is rendered, and %s is about Pods: remove one" $value) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if $webhook.enabled }}
 {{- if and $certs.caBundle (ne $certs.mode "existingSecret") }}

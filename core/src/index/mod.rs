@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use self::family::Family;
 use crate::names::{JobName, NodeName, NodeUid, Uid};
-use crate::observed::{JobView, Listed, Listing, NodeView};
+use crate::observed::{JobView, Listed, Listing, NodeView, Scope};
 use crate::plan::{Slot, Subject};
 
 /// Namespace and name of a DaemonJob.
@@ -99,16 +99,17 @@ pub struct Index {
     /// The DaemonJobs whose decisions look at a label, by its key.
     readers: BTreeMap<String, BTreeSet<Key>>,
     listed_nodes: BTreeSet<NodeName>,
-    listed_jobs: BTreeSet<(Key, JobName)>,
-    listed_daemon_jobs: BTreeSet<Key>,
+    // Lists of several namespaces may be under way at once.
+    listed_jobs: BTreeMap<Scope, BTreeSet<(Key, JobName)>>,
+    listed_daemon_jobs: BTreeMap<Scope, BTreeSet<Key>>,
     /// Nodes that the last list lacked, though nobody said that they went.
     missing_nodes: BTreeSet<NodeName>,
 }
 
 impl Index {
-    /// Proof that all three kinds have been listed, once they have.
-    pub fn listed(&self) -> Option<Listed> {
-        self.listing.complete()
+    /// Proof that all three kinds have been listed as far as they concern a namespace, once they have.
+    pub fn listed(&self, namespace: &str) -> Option<Listed> {
+        self.listing.complete(namespace)
     }
 
     /// A DaemonJob, as it was seen last.
@@ -121,9 +122,15 @@ impl Index {
         self.families.values().filter_map(Family::subject)
     }
 
-    fn keys(&self) -> impl Iterator<Item = &Key> {
-        let held = self.families.iter().filter(|(_, family)| family.subject().is_some());
+    fn keys(&self, scope: &Scope) -> impl Iterator<Item = &Key> {
+        let families = self.families.iter().filter(|(key, _)| scope.covers(&key.namespace));
+        let held = families.filter(|(_, family)| family.subject().is_some());
         held.map(|(key, _)| key)
+    }
+
+    fn families_in(&mut self, scope: &Scope) -> impl Iterator<Item = &mut Family> {
+        let families = self.families.iter_mut().filter(|(key, _)| scope.covers(&key.namespace));
+        families.map(|(_, family)| family)
     }
 
     /// All nodes.
@@ -140,28 +147,29 @@ impl Index {
 
     // DaemonJobs.
 
-    /// Takes in what the watch of DaemonJobs tells.
-    pub fn take_daemon_job(&mut self, told: Told<Arc<Subject>>) -> Changes {
+    /// Takes in what a watch of DaemonJobs tells.
+    pub fn take_daemon_job(&mut self, scope: &Scope, told: Told<Arc<Subject>>) -> Changes {
         let mut changes = Changes::default();
         match told {
             Told::Applied(subject) => drop(self.upsert_daemon_job(&subject, &mut changes)),
             Told::Gone(subject) => self.remove_daemon_job(&Key::of(&subject), &mut changes),
             Told::ListBegins => {
-                self.listed_daemon_jobs.clear();
+                self.listed_daemon_jobs.insert(scope.clone(), BTreeSet::new());
                 // Versions go back where a store was restored from a backup.
-                self.families.values_mut().for_each(Family::distrust_subject);
+                self.families_in(scope).for_each(Family::distrust_subject);
             }
             Told::Listed(subject) => {
                 let key = self.upsert_daemon_job(&subject, &mut changes);
                 changes.suspect.insert(key.clone());
-                self.listed_daemon_jobs.insert(key);
+                self.listed_daemon_jobs.entry(scope.clone()).or_default().insert(key);
             }
             Told::ListEnds => {
-                let listed = std::mem::take(&mut self.listed_daemon_jobs);
-                let swept: Vec<Key> = self.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+                let listed = self.listed_daemon_jobs.remove(scope).unwrap_or_default();
+                let unlisted = self.keys(scope).filter(|key| !listed.contains(*key));
+                let swept: Vec<Key> = unlisted.cloned().collect();
                 swept.iter().for_each(|key| self.remove_daemon_job(key, &mut changes));
-                self.listing.daemon_jobs = true;
-                self.all_dirty(&mut changes);
+                self.listing.daemon_jobs.add(scope);
+                self.all_dirty(scope, &mut changes);
             }
         }
         changes
@@ -231,24 +239,24 @@ impl Index {
 
     // Jobs.
 
-    /// Takes in what the watch of Jobs tells.
-    pub fn take_job(&mut self, told: Told<PlacedJob>, now: Timestamp) -> Changes {
+    /// Takes in what a watch of Jobs tells.
+    pub fn take_job(&mut self, scope: &Scope, told: Told<PlacedJob>, now: Timestamp) -> Changes {
         let mut changes = Changes::default();
         match told {
             Told::Applied((namespace, job)) => drop(self.upsert_job(&namespace, job, now, &mut changes)),
             Told::Gone((namespace, job)) => self.remove_job(namespace, job, &mut changes),
             Told::ListBegins => {
-                self.listed_jobs.clear();
-                self.families.values_mut().for_each(Family::distrust_jobs);
+                self.listed_jobs.insert(scope.clone(), BTreeSet::new());
+                self.families_in(scope).for_each(Family::distrust_jobs);
             }
             Told::Listed((namespace, job)) => {
                 let listed = self.upsert_job(&namespace, job, now, &mut changes);
-                self.listed_jobs.extend(listed);
+                self.listed_jobs.entry(scope.clone()).or_default().extend(listed);
             }
             Told::ListEnds => {
-                self.sweep_jobs(&mut changes);
-                self.listing.jobs = true;
-                self.all_dirty(&mut changes);
+                self.sweep_jobs(scope, &mut changes);
+                self.listing.jobs.add(scope);
+                self.all_dirty(scope, &mut changes);
             }
         }
         changes
@@ -323,18 +331,19 @@ impl Index {
         }
     }
 
-    fn sweep_jobs(&mut self, changes: &mut Changes) {
-        let listed = std::mem::take(&mut self.listed_jobs);
+    fn sweep_jobs(&mut self, scope: &Scope, changes: &mut Changes) {
+        let listed = self.listed_jobs.remove(scope).unwrap_or_default();
         let held = self
             .families
             .iter()
+            .filter(|(key, _)| scope.covers(&key.namespace))
             .flat_map(|(key, family)| family.jobs().map(move |job| (key, job)));
         let unlisted = held.filter(|(key, job)| !listed.contains(&((*key).clone(), job.name.clone())));
         let swept: Vec<(Key, JobView)> = unlisted.map(|(key, job)| (key.clone(), JobView::clone(job))).collect();
         for (key, job) in swept {
             self.forget(&key, job, changes);
         }
-        changes.suspect.extend(self.keys().cloned());
+        changes.suspect.extend(self.keys(scope).cloned());
     }
 
     // Nodes.
@@ -359,7 +368,7 @@ impl Index {
                 let missing = self.nodes.keys().filter(|name| !listed.contains(*name));
                 self.missing_nodes = missing.cloned().collect();
                 self.listing.nodes = true;
-                self.all_dirty(&mut changes);
+                self.all_dirty(&Scope::All, &mut changes);
             }
         }
         changes
@@ -424,7 +433,7 @@ impl Index {
         }
     }
 
-    fn all_dirty(&self, changes: &mut Changes) {
-        changes.dirty.extend(self.keys().cloned());
+    fn all_dirty(&self, scope: &Scope, changes: &mut Changes) {
+        changes.dirty.extend(self.keys(scope).cloned());
     }
 }

@@ -69,15 +69,15 @@ fn index() -> Index {
     let mut index = Index::default();
     index.take_node(Told::Listed(node("n", &json!({"os": "linux", "zone": "a"}))));
     index.take_node(Told::ListEnds);
-    index.take_job(Told::ListEnds, NOW);
-    index.take_daemon_job(Told::Listed(daemon_job("dj", 5, &json!({}))));
-    index.take_daemon_job(Told::ListEnds);
+    index.take_job(&Scope::All, Told::ListEnds, NOW);
+    index.take_daemon_job(&Scope::All, Told::Listed(daemon_job("dj", 5, &json!({}))));
+    index.take_daemon_job(&Scope::All, Told::ListEnds);
     assert_eq!(index.slots(&key()).len(), 1);
     index
 }
 
 fn apply(index: &mut Index, job: PlacedJob) -> Changes {
-    index.take_job(Told::Applied(job), NOW)
+    index.take_job(&Scope::All, Told::Applied(job), NOW)
 }
 
 fn the_slot(index: &mut Index) -> Slot {
@@ -89,11 +89,65 @@ fn the_slot(index: &mut Index) -> Slot {
 #[test]
 fn f08_nothing_is_planned_before_all_three_kinds_have_been_listed() {
     let mut index = Index::default();
-    index.take_daemon_job(Told::ListEnds);
-    index.take_job(Told::ListEnds, NOW);
-    assert!(index.listed().is_none());
+    index.take_daemon_job(&Scope::All, Told::ListEnds);
+    index.take_job(&Scope::All, Told::ListEnds, NOW);
+    assert!(index.listed("ns").is_none());
     index.take_node(Told::ListEnds);
-    assert!(index.listed().is_some());
+    assert!(index.listed("ns").is_some());
+}
+
+fn only(namespace: &str) -> Scope {
+    Scope::Namespace(namespace.into())
+}
+
+#[test]
+fn f08_a_namespace_waits_for_its_own_lists_and_for_no_others() {
+    let mut index = Index::default();
+    index.take_node(Told::ListEnds);
+    index.take_daemon_job(&only("ns"), Told::ListEnds);
+    index.take_job(&only("other"), Told::ListEnds, NOW);
+    assert!(index.listed("ns").is_none() && index.listed("other").is_none());
+    index.take_job(&only("ns"), Told::ListEnds, NOW);
+    assert!(index.listed("ns").is_some() && index.listed("other").is_none());
+}
+
+#[test]
+fn m6_a_list_of_one_namespace_says_nothing_of_another() {
+    let mut index = index();
+    apply(&mut index, job("a", 9, &json!({})));
+    index.take_job(&only("other"), Told::ListBegins, NOW);
+    index.take_daemon_job(&only("other"), Told::ListBegins);
+    // An older version: only a list of this namespace makes it believed.
+    assert_eq!(apply(&mut index, job("a", 2, &done())), Changes::default());
+    let ended = index.take_job(&only("other"), Told::ListEnds, NOW);
+    assert_eq!(ended, Changes::default());
+    let ended = index.take_daemon_job(&only("other"), Told::ListEnds);
+    assert_eq!(ended, Changes::default());
+    assert!(the_slot(&mut index).job.is_some());
+}
+
+#[test]
+fn m6_lists_of_two_namespaces_that_cross_keep_what_each_of_them_told() {
+    let mut index = index();
+    apply(&mut index, job("a", 9, &json!({})));
+    for scope in [only("ns"), only("other")] {
+        index.take_job(&scope, Told::ListBegins, NOW);
+        index.take_daemon_job(&scope, Told::ListBegins);
+    }
+    index.take_job(&only("ns"), Told::Listed(job("a", 9, &json!({}))), NOW);
+    index.take_daemon_job(&only("ns"), Told::Listed(daemon_job("dj", 5, &json!({}))));
+    for scope in [only("other"), only("ns")] {
+        index.take_job(&scope, Told::ListEnds, NOW);
+        index.take_daemon_job(&scope, Told::ListEnds);
+    }
+    assert!(the_slot(&mut index).job.is_some());
+
+    index.take_job(&only("ns"), Told::ListBegins, NOW);
+    index.take_job(&only("ns"), Told::ListEnds, NOW);
+    assert!(
+        the_slot(&mut index).job.is_none(),
+        "the list of its own namespace lacks it"
+    );
 }
 
 #[test]
@@ -110,7 +164,7 @@ fn f07_a_repeated_event_plans_nothing() {
     apply(&mut index, job("a", 9, &json!({})));
     assert_eq!(apply(&mut index, job("a", 9, &json!({}))), Changes::default());
     let again = Told::Applied(daemon_job("dj", 5, &json!({})));
-    assert_eq!(index.take_daemon_job(again), Changes::default());
+    assert_eq!(index.take_daemon_job(&Scope::All, again), Changes::default());
 }
 
 #[test]
@@ -159,7 +213,7 @@ fn a_label_that_only_an_older_spec_looked_at_plans_nothing() {
     newer["spec"] = json!({"jobTemplate": {"spec": {"template": {"spec": {
         "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}});
     let newer: DaemonJob = serde_json::from_value(newer).unwrap();
-    index.take_daemon_job(Told::Applied(Arc::new(Subject::new(newer))));
+    index.take_daemon_job(&Scope::All, Told::Applied(Arc::new(Subject::new(newer))));
     index.slots(&key());
     let relabelled = Told::Applied(node("n", &json!({"os": "windows"})));
     assert_eq!(index.take_node(relabelled), Changes::default());
@@ -170,8 +224,8 @@ fn a_label_that_only_an_older_spec_looked_at_plans_nothing() {
 fn f05_a_job_that_a_new_list_lacks_is_forgotten_and_its_daemonjob_suspect() {
     let mut index = index();
     apply(&mut index, job("a", 9, &json!({})));
-    index.take_job(Told::ListBegins, NOW);
-    let changes = index.take_job(Told::ListEnds, NOW);
+    index.take_job(&Scope::All, Told::ListBegins, NOW);
+    let changes = index.take_job(&Scope::All, Told::ListEnds, NOW);
     assert!(the_slot(&mut index).job.is_none() && changes.suspect.contains(&key()));
 }
 
@@ -179,11 +233,11 @@ fn f05_a_job_that_a_new_list_lacks_is_forgotten_and_its_daemonjob_suspect() {
 fn a_new_list_is_taken_though_its_versions_went_back() {
     let mut index = index();
     apply(&mut index, job("a", 9, &json!({})));
-    index.take_job(Told::ListBegins, NOW);
-    let changes = index.take_job(Told::Listed(job("a", 2, &done())), NOW);
+    index.take_job(&Scope::All, Told::ListBegins, NOW);
+    let changes = index.take_job(&Scope::All, Told::Listed(job("a", 2, &done())), NOW);
     assert!(changes.dirty.contains(&key()));
-    index.take_daemon_job(Told::ListBegins);
-    index.take_daemon_job(Told::Listed(daemon_job("dj", 1, &json!({}))));
+    index.take_daemon_job(&Scope::All, Told::ListBegins);
+    index.take_daemon_job(&Scope::All, Told::Listed(daemon_job("dj", 1, &json!({}))));
     assert_eq!(index.subject(&key()).unwrap().resource_version(), "1");
 }
 
@@ -191,7 +245,7 @@ fn a_new_list_is_taken_though_its_versions_went_back() {
 fn e19_an_answer_that_comes_after_the_removal_does_not_bring_the_job_back() {
     let mut index = index();
     apply(&mut index, job("a", 9, &json!({})));
-    index.take_job(Told::Gone(job("a", 12, &json!({}))), NOW);
+    index.take_job(&Scope::All, Told::Gone(job("a", 12, &json!({}))), NOW);
     let changes = index.renew_job(job("a", 11, &json!({})), NOW);
     assert!(the_slot(&mut index).job.is_none() && changes == Changes::default());
     apply(&mut index, job("b", 13, &json!({})));
@@ -202,7 +256,7 @@ fn e19_an_answer_that_comes_after_the_removal_does_not_bring_the_job_back() {
 #[test]
 fn an_answer_that_comes_after_the_removal_does_not_bring_the_daemonjob_back() {
     let mut index = index();
-    index.take_daemon_job(Told::Gone(daemon_job("dj", 6, &json!({}))));
+    index.take_daemon_job(&Scope::All, Told::Gone(daemon_job("dj", 6, &json!({}))));
     index.renew_daemon_job(&daemon_job("dj", 5, &json!({})));
     assert!(index.subject(&key()).is_none());
 }
@@ -211,7 +265,7 @@ fn an_answer_that_comes_after_the_removal_does_not_bring_the_daemonjob_back() {
 fn the_deletion_of_an_older_job_does_not_take_its_successor_away() {
     let mut index = index();
     apply(&mut index, job("b", 9, &json!({})));
-    index.take_job(Told::Gone(job("a", 10, &json!({}))), NOW);
+    index.take_job(&Scope::All, Told::Gone(job("a", 10, &json!({}))), NOW);
     assert!(the_slot(&mut index).job.is_some());
 }
 
@@ -229,12 +283,12 @@ fn a_job_that_somebody_gave_another_label_is_lost_to_its_daemonjob() {
 fn e18_what_finished_and_was_deleted_at_once_is_remembered_until_the_store_holds_it() {
     let mut index = index();
     apply(&mut index, job("a", 9, &json!({})));
-    index.take_job(Told::Gone(job("a", 10, &done())), NOW);
+    index.take_job(&Scope::All, Told::Gone(job("a", 10, &done())), NOW);
     assert_eq!(the_slot(&mut index).ended.unwrap().uid.as_str(), "a");
     let token = names::node_token(&NodeUid::new("n-uid"));
     let recorded = json!({"observedGeneration": 1, "finishedNodes": [
         {"templateHash": HASH, "succeeded": token, "failed": ""}]});
-    index.take_daemon_job(Told::Applied(daemon_job("dj", 11, &recorded)));
+    index.take_daemon_job(&Scope::All, Told::Applied(daemon_job("dj", 11, &recorded)));
     assert!(the_slot(&mut index).ended.is_none());
 }
 
@@ -242,8 +296,8 @@ fn e18_what_finished_and_was_deleted_at_once_is_remembered_until_the_store_holds
 fn e18_a_list_that_lacks_a_finished_job_does_not_make_it_forgotten() {
     let mut index = index();
     apply(&mut index, job("a", 9, &done()));
-    index.take_job(Told::ListBegins, NOW);
-    index.take_job(Told::ListEnds, NOW);
+    index.take_job(&Scope::All, Told::ListBegins, NOW);
+    index.take_job(&Scope::All, Told::ListEnds, NOW);
     assert!(the_slot(&mut index).ended.is_some());
 }
 
@@ -251,7 +305,7 @@ fn e18_a_list_that_lacks_a_finished_job_does_not_make_it_forgotten() {
 fn what_ended_counts_no_longer_once_another_job_has_started_or_the_node_is_another() {
     let mut index = index();
     apply(&mut index, job("a", 9, &done()));
-    index.take_job(Told::Gone(job("a", 10, &done())), NOW);
+    index.take_job(&Scope::All, Told::Gone(job("a", 10, &done())), NOW);
     let mut again = node("n", &json!({"os": "linux"}));
     again.uid = NodeUid::new("another");
     index.take_node(Told::Applied(again));
@@ -259,9 +313,9 @@ fn what_ended_counts_no_longer_once_another_job_has_started_or_the_node_is_anoth
 
     let mut index = self::index();
     apply(&mut index, job("a", 9, &done()));
-    index.take_job(Told::Gone(job("a", 10, &done())), NOW);
+    index.take_job(&Scope::All, Told::Gone(job("a", 10, &done())), NOW);
     apply(&mut index, job("b", 11, &json!({})));
-    index.take_job(Told::Gone(job("b", 12, &json!({}))), NOW);
+    index.take_job(&Scope::All, Told::Gone(job("b", 12, &json!({}))), NOW);
     assert!(the_slot(&mut index).ended.is_none());
 }
 
@@ -271,7 +325,7 @@ fn a_job_that_was_stopped_is_no_result() {
     apply(&mut index, job("a", 9, &json!({})));
     let (namespace, mut stopped) = job("a", 10, &done());
     stopped.deleted = Some("2025-12-31T23:59:59Z".parse().unwrap());
-    index.take_job(Told::Gone((namespace, stopped)), NOW);
+    index.take_job(&Scope::All, Told::Gone((namespace, stopped)), NOW);
     assert!(the_slot(&mut index).ended.is_none());
 }
 
@@ -298,7 +352,7 @@ fn f14_a_daemonjob_that_cannot_be_read_is_set_aside_and_comes_back() {
     apply(&mut index, job("a", 9, &json!({})));
     assert!(index.take_unreadable(&key()).gone.contains(&key()));
     assert!(index.subject(&key()).is_none());
-    index.take_daemon_job(Told::Applied(daemon_job("dj", 20, &json!({}))));
+    index.take_daemon_job(&Scope::All, Told::Applied(daemon_job("dj", 20, &json!({}))));
     assert!(the_slot(&mut index).job.is_some());
 }
 

@@ -41,7 +41,7 @@ use crate::eligibility::Because;
 use crate::hash::TemplateHash;
 use crate::index::{Index, Key, Told};
 use crate::names::{self, JobName, NodeName, NodeUid, Uid, job_name, node_token};
-use crate::observed::{JobView, Listed, NodeLiteSpec, NodeView, Owner, Run, Taint};
+use crate::observed::{JobView, Listed, NodeLiteSpec, NodeView, Owner, Run, Scope, Taint};
 use crate::reason::Reason;
 use crate::record::{Finish, Record};
 use crate::retry::Retry;
@@ -389,12 +389,12 @@ impl World {
     pub(crate) fn slots(&self) -> Vec<Slot> {
         let (mut index, subject) = (Index::default(), Arc::new(self.subject()));
         let key = Key::of(&subject);
-        index.take_daemon_job(Told::Applied(subject));
+        index.take_daemon_job(&Scope::All, Told::Applied(subject));
         let nodes = self.nodes.values().map(|node| NodeView::clone(node));
         nodes.for_each(|node| drop(index.take_node(Told::Applied(node))));
         let put = |index: &mut Index, job: &Arc<JobView>| {
             let job = ("ns".to_owned(), JobView::clone(job));
-            index.take_job(Told::Applied(job), self.now());
+            index.take_job(&Scope::All, Told::Applied(job), self.now());
         };
         for job in self.ended.values() {
             put(&mut index, job);

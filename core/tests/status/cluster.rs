@@ -8,7 +8,7 @@ use daemonjob_core::crd;
 use daemonjob_core::hash::TemplateHash;
 use daemonjob_core::index::{Index, Key, Told};
 use daemonjob_core::names::{self, JobName, NodeName, Uid, job_name};
-use daemonjob_core::observed::{JobLite, JobView, NodeLite, NodeView};
+use daemonjob_core::observed::{JobLite, JobView, NodeLite, NodeView, Scope};
 use daemonjob_core::plan::{
     Action, Answer, Observed, Outcome, Refusal, Setback, Slot, Subject, Troubles, absorb, build_job, check,
     classify_create, plan, status_patch, taken,
@@ -208,7 +208,7 @@ impl Cluster {
         self.pass(1);
         let subject = Arc::new(self.subject());
         let mut index = self.index(&subject);
-        let listed = index.listed().unwrap();
+        let listed = index.listed(NAMESPACE).unwrap();
         let slots = index.slots(&Key::of(&subject));
         let troubles = Troubles {
             setbacks: &self.setbacks,
@@ -235,16 +235,16 @@ impl Cluster {
     /// The planner's view, as the process makes it from what the watches show.
     fn index(&self, subject: &Arc<Subject>) -> Index {
         let mut index = Index::default();
-        index.take_daemon_job(Told::Listed(Arc::clone(subject)));
-        index.take_daemon_job(Told::ListEnds);
+        index.take_daemon_job(&Scope::All, Told::Listed(Arc::clone(subject)));
+        index.take_daemon_job(&Scope::All, Told::ListEnds);
         for node in self.nodes.values().map(node_view) {
             index.take_node(Told::Listed(node));
         }
         index.take_node(Told::ListEnds);
         for job in self.jobs.values().map(job_view) {
-            index.take_job(Told::Listed((NAMESPACE.to_owned(), job)), self.now);
+            index.take_job(&Scope::All, Told::Listed((NAMESPACE.to_owned(), job)), self.now);
         }
-        index.take_job(Told::ListEnds, self.now);
+        index.take_job(&Scope::All, Told::ListEnds, self.now);
         index
     }
 

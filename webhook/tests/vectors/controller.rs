@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use daemonjob_core::index::{Index, Key, Told};
-use daemonjob_core::observed::{NodeLite, NodeView};
+use daemonjob_core::observed::{NodeLite, NodeView, Scope};
 use daemonjob_core::plan::{Observed, Plan, Subject, Troubles, check, plan};
 use daemonjob_core::types::DaemonJob;
 use daemonjob_vectors::Vector;
@@ -41,14 +41,14 @@ fn first_plan(subject: &Arc<Subject>) -> Plan {
     }, "spec": {}});
     let now = "2026-03-01T12:00:00Z".parse().unwrap();
     let mut index = Index::default();
-    index.take_daemon_job(Told::Listed(Arc::clone(subject)));
-    index.take_daemon_job(Told::ListEnds);
+    index.take_daemon_job(&Scope::All, Told::Listed(Arc::clone(subject)));
+    index.take_daemon_job(&Scope::All, Told::ListEnds);
     index.take_node(Told::Listed(NodeView::from(
         serde_json::from_value::<NodeLite>(node).unwrap(),
     )));
     index.take_node(Told::ListEnds);
-    index.take_job(Told::ListEnds, now);
-    let listed = index.listed().unwrap();
+    index.take_job(&Scope::All, Told::ListEnds, now);
+    let listed = index.listed(subject.namespace()).unwrap();
     let slots = index.slots(&Key::of(subject));
     let seen = Observed::new(listed, subject, &slots, Troubles::default(), now);
     let plan = plan(&seen);

@@ -20,7 +20,7 @@ use super::justice::justify;
 use super::ledger::Law;
 use crate::index::{Changes, Index, Key, Told};
 use crate::names::{JobName, NodeUid, Uid, node_token};
-use crate::observed::{JobView, NodeView, Ownership};
+use crate::observed::{JobView, NodeView, Ownership, Scope};
 use crate::reason::Reason;
 
 /// A fresh read serves the deletes of so many milliseconds.
@@ -280,9 +280,9 @@ impl Controller {
         Some(match kind {
             Kind::DaemonJobs => {
                 let event = cluster.daemon_job_log.get(position)?;
-                index.take_daemon_job(told(event, |version| version.subject()))
+                index.take_daemon_job(&Scope::All, told(event, |version| version.subject()))
             }
-            Kind::Jobs => index.take_job(told(cluster.job_log.get(position)?, placed), cluster.now()),
+            Kind::Jobs => index.take_job(&Scope::All, told(cluster.job_log.get(position)?, placed), cluster.now()),
             Kind::Nodes => index.take_node(told(cluster.node_log.get(position)?, |node| NodeView::clone(node))),
         })
     }
@@ -298,13 +298,13 @@ impl Controller {
                 let position = position(cluster.daemon_job_log.len());
                 let there = replay(&cluster.daemon_job_log[..position], |_| ());
                 let listed = there.into_values().map(|version| version.subject());
-                changes.extend(as_list(listed).map(|told| index.take_daemon_job(told)));
+                changes.extend(as_list(listed).map(|told| index.take_daemon_job(&Scope::All, told)));
                 position
             }
             Kind::Jobs => {
                 let position = position(cluster.job_log.len());
                 let there = replay(&cluster.job_log[..position], |job| job.view.name.clone());
-                changes.extend(as_list(there.values().map(placed)).map(|told| index.take_job(told, now)));
+                changes.extend(as_list(there.values().map(placed)).map(|told| index.take_job(&Scope::All, told, now)));
                 position
             }
             Kind::Nodes => {
@@ -342,7 +342,7 @@ impl Controller {
     /// When to plan next, in milliseconds.
     pub(super) fn due(&self) -> Option<i64> {
         let memory = self.memory.as_ref()?;
-        self.index.listed()?;
+        self.index.listed(&key().namespace)?;
         if memory.dirty {
             return Some(memory.not_before);
         }
@@ -358,7 +358,7 @@ impl Controller {
 
     /// The plan of what is seen now, whether it is due or not, and the status patch that it asks for.
     pub(super) fn look(&mut self, cluster: &Cluster) -> Option<(Planned, Option<Value>)> {
-        let proof = self.index.listed()?;
+        let proof = self.index.listed(&key().namespace)?;
         let subject = Arc::clone(self.index.subject(&key())?);
         let memory = self.memory.as_ref()?;
         let now = cluster.now();
