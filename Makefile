@@ -52,7 +52,7 @@ test-unit: ## Rings 0 and 1: values and properties beside the code
 .PHONY: test-wire
 test-wire: ## Ring 2: the webhook over TLS and its patches in Go, certificates against a fake API
 	$(CARGO) test -p daemonjob-webhook -p daemonjob-certs --test '*'
-	$(CARGO) test -p daemonjob --test json_patch
+	$(CARGO) test -p daemonjob --test json_patch --test gitops
 	$(CARGO) test -p daemonjob-bench
 
 .PHONY: test-apiserver

@@ -11,13 +11,14 @@ use daemonjob_core::crd;
 use daemonjob_core::validation::{self, Reading};
 use serde_json::Value;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
     "charts/daemonjob/README.md",
+    "docs/gitops.md",
     "examples/README.md",
     "tests/cluster/README.md",
 ];

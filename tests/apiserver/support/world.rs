@@ -13,6 +13,7 @@ use super::manifest::daemon_job;
 use super::monitor::{AUDIT_POLICY, Monitor};
 use super::operator::{Operator, Start, complaint, free_port};
 
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/daemonjob");
 /// Where the chart is installed.
 pub(crate) const SYSTEM: &str = "daemonjob-system";
 /// The name of the process on the Lease. One that is killed and started again goes on as itself.
@@ -226,6 +227,16 @@ impl World {
         self.cluster.kubectl_stdin(args, &daemon_job.to_string())?.checked()
     }
 
+    /// The chart's objects, as `helm template` prints them for this world.
+    pub(crate) fn render(&self) -> String {
+        let url = url(self.port);
+        let args = ["template", "daemonjob", CHART, "--namespace", SYSTEM, "--set", &url];
+        self.cluster
+            .helm(args)
+            .and_then(Output::checked)
+            .expect("helm renders the chart")
+    }
+
     /// Puts right what a test disturbed, so that the next one finds what it expects.
     pub(crate) fn heal(&self) -> Result<()> {
         let is_disturbed = self.is_disturbed.swap(false, Ordering::Relaxed);
@@ -250,6 +261,11 @@ impl World {
     }
 }
 
+/// The value of the chart for a process that listens there.
+fn url(port: u16) -> String {
+    format!("webhook.url=https://127.0.0.1:{port}")
+}
+
 /// Installs the chart, or puts back what is missing of it.
 pub(crate) fn install(cluster: &Cluster, port: u16) {
     install_with(cluster, port, &[]);
@@ -257,14 +273,12 @@ pub(crate) fn install(cluster: &Cluster, port: u16) {
 
 /// The same with values of the test's own.
 pub(crate) fn install_with(cluster: &Cluster, port: u16, sets: &[&str]) {
-    let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("charts/daemonjob");
-    let chart = chart.to_str().expect("the path is UTF-8");
-    let url = format!("webhook.url=https://127.0.0.1:{port}");
+    let url = url(port);
     let args = [
         "upgrade",
         "--install",
         "daemonjob",
-        chart,
+        CHART,
         "--namespace",
         SYSTEM,
         "--create-namespace",
