@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::readers::{self, Situation, State};
 use crate::support::Trial;
 use crate::support::manifest::{daemon_job, failing, hanging, on};
-use crate::support::trial::condition;
+use crate::support::trial::{condition, text};
 
 /// The table of situations in the README: the statuses of the conditions by type, by row.
 fn table() -> BTreeMap<String, BTreeMap<String, String>> {
@@ -41,66 +41,46 @@ fn state(row: &BTreeMap<String, String>) -> State {
 
 const UNAVAILABLE: &str = "for 10 minutes only nodes that cannot take work are left";
 
-/// Ways into each row: the name of a DaemonJob, its manifest and the counters that it comes to show.
-fn ways() -> Vec<(&'static str, &'static str, Value, &'static str)> {
+/// Ways into each row: the row, a DaemonJob and the counters that it comes to show.
+fn ways() -> [(&'static str, Value, &'static str); 6] {
     let underway = "running, replacing or waiting";
     let done = "all succeeded, or nothing selected";
-    vec![
-        (
-            underway,
-            "running",
-            hanging("running"),
-            "4 desired, 4 active, 1 skipped",
-        ),
-        (
-            underway,
-            "waiting",
-            on(daemon_job("waiting"), "away"),
-            "1 desired, 1 waiting",
-        ),
-        (
-            done,
-            "succeeded",
-            daemon_job("succeeded"),
-            "4 desired, 4 succeeded, 1 skipped",
-        ),
-        (done, "nothing", on(daemon_job("nothing"), "nowhere"), "nothing"),
-        (
-            "something selected, all of it skipped",
-            "skipped",
-            on(daemon_job("skipped"), "tainted"),
-            "1 skipped",
-        ),
-        (
-            "all finished, some failed",
-            "failed",
-            failing("failed"),
-            "4 desired, 4 failed, 1 skipped",
-        ),
+    let skipped = "something selected, all of it skipped";
+    let failed = "all finished, some failed";
+    [
+        (underway, on(hanging("running"), "live"), "2 desired, 2 active"),
+        (underway, on(daemon_job("waiting"), "away"), "1 desired, 1 waiting"),
+        (done, on(daemon_job("succeeded"), "live"), "2 desired, 2 succeeded"),
+        (done, on(daemon_job("nothing"), "nowhere"), "nothing"),
+        (skipped, on(daemon_job("skipped"), "tainted"), "1 skipped"),
+        (failed, on(failing("failed"), "live"), "2 desired, 2 failed"),
     ]
 }
 
 /// What stands in the store for each way into a row that the controller can be brought to within seconds.
 fn objects(trial: &Trial) -> Vec<(&'static str, Value)> {
     trial.add_nodes(&[
+        Node::new("live-1").label("test", "live"),
+        Node::new("live-2").label("test", "live"),
         Node::new("away").label("test", "away").lifeless(),
         Node::new("tainted")
             .label("test", "tainted")
             .taint("team=other:NoSchedule"),
     ]);
     let ways = ways();
-    let manifests: Vec<String> = ways.iter().map(|(_, _, manifest, _)| manifest.to_string()).collect();
+    let manifests: Vec<String> = ways.iter().map(|(_, it, _)| it.to_string()).collect();
     trial.accepts(&manifests.join("\n---\n"));
-    let shown = ways.into_iter();
-    let mut objects: Vec<(&str, Value)> = shown
-        .map(|(row, name, _, counters)| (row, trial.shows(name, counters)))
-        .collect();
+    let reached = ways.into_iter().map(|(row, it, counters)| {
+        let name = text(&it["metadata"]["name"]);
+        (row, trial.shows(&name, counters))
+    });
+    let mut objects: Vec<(&str, Value)> = reached.collect();
 
     trial.run("create quota none --hard=count/jobs.batch=0");
     trial.eventually("the quota to be counted", || {
         Ok((!trial.json("get quota none")["status"]["hard"].is_null()).then_some(()))
     });
-    trial.accepts(&daemon_job("refused"));
+    trial.accepts(&on(daemon_job("refused"), "live"));
     trial.wait_for("Stalled", "refused");
     let refused = "Jobs or Pods refused (quota, policy), spec invalid, a name or the hash contested";
     objects.push((refused, trial.daemon_job("refused")));
@@ -157,7 +137,7 @@ fn g7_kstatus_flux_and_argo_cd_read_every_row_of_the_table_from_live_objects() {
         }
         seen.push(label);
         situations.push(Situation {
-            name: object["metadata"]["name"].as_str().expect("it has a name").to_owned(),
+            name: text(&object["metadata"]["name"]),
             state: state(row),
             is_complete: row["Complete"] == "True",
             object,

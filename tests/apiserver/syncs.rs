@@ -79,14 +79,16 @@ impl Commit {
 }
 
 /// All DaemonJobs down to their `resourceVersion`, and the UIDs of all Jobs.
-fn stored(trial: &Trial) -> (Value, Vec<String>) {
-    let daemon_jobs = trial.json("get dj")["items"].take();
-    (daemon_jobs, uids(trial))
+fn stored(trial: &Trial) -> (Vec<Value>, Vec<String>) {
+    let all = trial.json("get dj,jobs");
+    let (daemon_jobs, jobs): (Vec<Value>, Vec<Value>) =
+        items(&all).iter().cloned().partition(|it| it["kind"] == "DaemonJob");
+    let uids = jobs.iter().map(|job| text(&job["metadata"]["uid"])).collect();
+    (daemon_jobs, uids)
 }
 
-fn uids(trial: &Trial) -> Vec<String> {
-    let jobs = trial.json("get jobs");
-    items(&jobs).iter().map(|job| text(&job["metadata"]["uid"])).collect()
+fn generations(daemon_jobs: &[Value]) -> Vec<&Value> {
+    daemon_jobs.iter().map(|it| &it["metadata"]["generation"]).collect()
 }
 
 #[track_caller]
@@ -95,41 +97,27 @@ fn assert_empty(diff: &Output, what: &str) {
     assert!(is_empty, "{what}: {}{}", diff.stdout, diff.stderr);
 }
 
-/// Syncs a commit ten times. The first time may change something, and the second must leave the Jobs alone;
+/// Syncs a commit again and again. The first time may change something, the second one must leave specs and Jobs alone;
 /// from then on everything stays as it is.
-fn sync(trial: &Trial, way: &Way, commit: &Commit) {
+fn sync(trial: &Trial, way: &Way, commit: &Commit, syncs: usize) {
     let manifests = commit.manifests();
     let sync = || {
-        trial
-            .kubectl_with(way.sync, &manifests)
-            .checked()
-            .expect("the sync succeeds")
+        let output = trial.kubectl_with(way.sync, &manifests);
+        output.checked().expect("the sync succeeds")
     };
     sync();
     commit.wait(trial);
-    let jobs = uids(trial);
-    let generations = generations(trial);
+    let (first, jobs) = stored(trial);
     let mut before = None;
-    for number in 2..=SYNCS {
+    for number in 2..=syncs {
         sync();
-        let diff = trial.kubectl_with(way.diff, &manifests);
-        assert_empty(&diff, &format!("{}, sync {number}", way.sync));
+        let what = format!("{}, sync {number}", way.sync);
+        assert_empty(&trial.kubectl_with(way.diff, &manifests), &what);
         let now = stored(trial);
-        assert_eq!(now.1, jobs, "nothing runs again");
-        assert_eq!(
-            *before.get_or_insert_with(|| now.clone()),
-            now,
-            "{}, sync {number}",
-            way.sync
-        );
+        assert_eq!(now.1, jobs, "nothing runs again: {what}");
+        assert_eq!(generations(&now.0), generations(&first), "{what}");
+        assert_eq!(*before.get_or_insert_with(|| now.clone()), now, "{what}");
     }
-    assert_eq!(self::generations(trial), generations, "{}", way.sync);
-}
-
-fn generations(trial: &Trial) -> Vec<Value> {
-    let all = trial.json("get dj");
-    let generation = |it: &Value| it["metadata"]["generation"].clone();
-    items(&all).iter().map(generation).collect()
 }
 
 /// Asks for a retry by hand, though nothing has failed, and waits until the controller has taken note.
@@ -144,11 +132,10 @@ fn retry_by_hand(trial: &Trial) -> Value {
 fn assert_ten_syncs_of_each_commit_are_quiet(way: &Way) {
     let trial = Trial::begin();
     for commit in &COMMITS {
-        sync(&trial, way, commit);
+        sync(&trial, way, commit, SYNCS);
     }
     retry_by_hand(&trial);
-    let last = &COMMITS[2];
-    sync(&trial, way, last);
+    sync(&trial, way, &COMMITS[2], 3);
     let it = trial.daemon_job("daemonjob-sample");
     assert_eq!(
         it["metadata"]["annotations"][RETRY], "by-hand",
@@ -172,10 +159,10 @@ fn g7_ten_replacing_syncs_of_each_example_show_and_change_nothing_and_the_record
     let created = trial.kubectl_with("create -f -", &COMMITS[0].manifests());
     created.checked().expect("nothing is there yet");
     for commit in &COMMITS {
-        sync(&trial, &REPLACE, commit);
+        sync(&trial, &REPLACE, commit, SYNCS);
     }
     let before = retry_by_hand(&trial);
-    sync(&trial, &REPLACE, &COMMITS[2]);
+    sync(&trial, &REPLACE, &COMMITS[2], 3);
     let after = trial.daemon_job("daemonjob-sample");
     let annotations = &after["metadata"]["annotations"];
     assert!(annotations[RETRY].is_null(), "what is not in Git is gone");
@@ -232,17 +219,14 @@ fn of_cluster(trial: &Trial, line: &str, input: &str) -> Output {
 
 /// The certificates that API servers trust, of both configurations, and the authority; null where there is none.
 fn certificates(trial: &Trial) -> [Value; 3] {
-    let read = |line: &str| trial.cluster.json(line.split(' ')).expect("it is there");
-    let bundle = |kind: &str| {
-        let configuration = read(&format!("get {kind} daemonjob"));
-        configuration["webhooks"][0]["clientConfig"]["caBundle"].clone()
-    };
-    let secret = read(&format!("get secret daemonjob-webhook-ca -n {SYSTEM}"));
-    [
-        bundle("mutatingwebhookconfiguration"),
-        bundle("validatingwebhookconfiguration"),
-        secret["data"]["current.crt"].clone(),
-    ]
+    let line = format!(
+        "get mutatingwebhookconfiguration/daemonjob validatingwebhookconfiguration/daemonjob \
+         secret/daemonjob-webhook-ca -n {SYSTEM}"
+    );
+    let list = trial.cluster.json(line.split(' ')).expect("they are there");
+    let at = |index: usize, pointer: &str| items(&list)[index].pointer(pointer).cloned().unwrap_or_default();
+    let bundle = "/webhooks/0/clientConfig/caBundle";
+    [at(0, bundle), at(1, bundle), at(2, "/data/current.crt")]
 }
 
 /// Asks the webhook.
@@ -257,25 +241,20 @@ fn g7_ten_syncs_of_the_chart_show_nothing_and_wipe_neither_the_ca_bundle_nor_the
     let rendered = trial.render();
     let trusted = certificates(&trial);
     assert!(trusted.iter().all(Value::is_string), "{trusted:?}");
-    for way in [&CLIENT_SIDE, &SERVER_SIDE, &CLIENT_SIDE] {
+    // Once more at the end: somebody changed his mind about the way.
+    for (way, syncs) in [(&CLIENT_SIDE, SYNCS), (&SERVER_SIDE, SYNCS), (&CLIENT_SIDE, 3)] {
         let mut before = None;
-        for number in 1..=SYNCS {
+        for number in 1..=syncs {
+            let what = format!("{}, sync {number}", way.sync);
             assert_eq!(trial.render(), rendered, "two renders are equal");
-            of_cluster(&trial, way.sync, &rendered)
-                .checked()
-                .expect("the sync succeeds");
-            assert_eq!(certificates(&trial), trusted, "{}, sync {number}", way.sync);
-            assert!(admits(&trial), "{}, sync {number}", way.sync);
-            let diff = of_cluster(&trial, way.diff, &rendered);
-            assert_empty(&diff, &format!("{}, sync {number}", way.sync));
+            let output = of_cluster(&trial, way.sync, &rendered);
+            output.checked().expect("the sync succeeds");
+            assert_eq!(certificates(&trial), trusted, "{what}");
+            assert!(admits(&trial), "{what}");
+            assert_empty(&of_cluster(&trial, way.diff, &rendered), &what);
             if number > 1 {
                 let now = chart(&trial, &rendered);
-                assert_eq!(
-                    *before.get_or_insert_with(|| now.clone()),
-                    now,
-                    "{}, sync {number}",
-                    way.sync
-                );
+                assert_eq!(*before.get_or_insert_with(|| now.clone()), now, "{what}");
             }
         }
     }
@@ -295,7 +274,7 @@ fn f30_what_a_replacing_sync_of_the_chart_wipes_is_back_within_five_seconds() {
             let is_whole = certificates(&trial).iter().all(Value::is_string);
             Ok((is_whole && admits(&trial)).then_some(()))
         })
-        .unwrap_or_else(|error| panic!("sync {number}: {error:#}"));
+        .expect("they are back");
         slowest = slowest.max(wiped.elapsed());
         for diff in [CLIENT_SIDE.diff, SERVER_SIDE.diff] {
             assert_empty(&of_cluster(&trial, diff, &rendered), &format!("{diff}, sync {number}"));

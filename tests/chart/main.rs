@@ -1,6 +1,6 @@
 //! Ring 4: the chart, rendered by a real helm and read back as objects.
 //!
-//! `server` asks a real API server what only it can tell; nothing else here needs a cluster.
+//! `server` and `syncs` ask a real API server what only it can tell; nothing else here needs a cluster.
 
 mod admission;
 mod documents;
@@ -12,5 +12,6 @@ mod program;
 mod rbac;
 mod render;
 mod server;
+mod syncs;
 mod values;
 mod watched;

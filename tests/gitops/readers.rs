@@ -46,10 +46,8 @@ pub(crate) struct Situation {
 
 impl Situation {
     fn json(&self) -> Value {
-        let by_complete = match self.state {
-            State::Current if !self.is_complete => State::InProgress,
-            state => state,
-        };
+        let is_unfinished = self.state == State::Current && !self.is_complete;
+        let by_complete = if is_unfinished { State::InProgress } else { self.state };
         json!({
             "name": self.name,
             "object": self.object,
