@@ -230,7 +230,16 @@ impl World {
     /// The chart's objects, as `helm template` prints them for this world.
     pub(crate) fn render(&self) -> String {
         let url = url(self.port);
-        let args = ["template", "daemonjob", CHART, "--namespace", SYSTEM, "--set", &url];
+        let args = [
+            "template",
+            "daemonjob",
+            CHART,
+            "--skip-tests",
+            "--namespace",
+            SYSTEM,
+            "--set",
+            &url,
+        ];
         self.cluster
             .helm(args)
             .and_then(Output::checked)
