@@ -23,6 +23,19 @@ pub(crate) const EXISTING_SECRET: &[&str] = &[
     "webhook.certs.caBundle=YWJj",
 ];
 
+/// What no mode renders by itself, together.
+pub(crate) const OPTIONS: &[&str] = &[
+    WATCHED[0],
+    "commonLabels.team=ours",
+    "extraVolumes[0].name=scratch",
+    "extraVolumes[0].emptyDir.sizeLimit=1Mi",
+    "hostNetwork=true",
+    "networkPolicy.egress[0].ports[0].port=6443",
+    "networkPolicy.enabled=true",
+    "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
+    "networkPolicy.webhookFrom[0].ipBlock.cidr=10.0.0.0/8",
+];
+
 /// All modes, for what must hold in each.
 pub(crate) const MODES: [&[&str]; 5] = [&[], URL, NO_WEBHOOK, CERT_MANAGER, EXISTING_SECRET];
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemonjob_cluster::{Cluster, Options, Output, until};
 use serde_json::{Value, json};
 
-use crate::render::{NAMESPACE, RELEASE, URL, repository, string, text, tools};
+use crate::render::{NAMESPACE, OPTIONS, RELEASE, URL, repository, string, text, tools};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Nobody listens there.
@@ -174,7 +174,11 @@ fn helm_test(cluster: &Cluster) -> Output {
 #[test]
 fn helm_test_fails_while_the_webhook_is_away_and_passes_without_one() {
     let cluster = cluster();
-    helm(&cluster, &["install"], &["webhook.enabled=false"]);
+    for namespace in ["ours", "theirs"] {
+        cluster.run(["create", "namespace", namespace]).expect("it is new");
+    }
+    // The API server takes all that the options render.
+    helm(&cluster, &["install"], &[OPTIONS, &["webhook.enabled=false"]].concat());
     until("the test to pass", DEADLINE, || helm_test(&cluster).checked().map(Some)).expect("the API is served");
     helm(&cluster, &["upgrade"], &[DEAD]);
     until("the test to fail", DEADLINE, || {
