@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::admissionregistration::v1::{
@@ -37,15 +37,17 @@ pub(crate) struct Shaken {
     pub(crate) count: u64,
     /// What went wrong.
     pub(crate) failures: Vec<String>,
+    /// What went wrong after the probe itself had been kept waiting, with trust older than any API server's may be.
+    pub(crate) stale: Vec<String>,
 }
 
 impl Probe {
-    /// Begins with the replicas that `ready` names from time to time.
-    pub(crate) fn start(kubeconfig: &Path, endpoints: Vec<Endpoint>) -> Self {
+    /// Begins with these replicas. `fresh` is for how long an API server may go by what it has read: the soak.
+    pub(crate) fn start(kubeconfig: &Path, endpoints: Vec<Endpoint>, fresh: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&stop);
         let kubeconfig = kubeconfig.to_owned();
-        let thread = std::thread::spawn(move || shake(&kubeconfig, &endpoints, &until));
+        let thread = std::thread::spawn(move || shake(&kubeconfig, &endpoints, fresh, &until));
         Self { stop, thread }
     }
 
@@ -58,17 +60,21 @@ impl Probe {
     }
 }
 
-fn shake(kubeconfig: &Path, endpoints: &[Endpoint], stop: &AtomicBool) -> Result<Shaken> {
+fn shake(kubeconfig: &Path, endpoints: &[Endpoint], fresh: Duration, stop: &AtomicBool) -> Result<Shaken> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = runtime.block_on(client(kubeconfig))?;
     let mut shaken = Shaken::default();
     while !stop.load(Ordering::Relaxed) {
+        let read_at = Instant::now();
         for bundle in runtime.block_on(bundles(&client))? {
             let config = trusting(&bundle)?;
             for endpoint in endpoints {
-                match handshake(Arc::clone(&config), endpoint.webhook) {
+                let shaken_hands = handshake(Arc::clone(&config), endpoint.webhook);
+                let told = |error| format!("{}: {error:#}", endpoint.webhook);
+                match shaken_hands.map_err(told) {
                     Ok(()) => shaken.count += 1,
-                    Err(error) => shaken.failures.push(format!("{}: {error:#}", endpoint.webhook)),
+                    Err(error) if read_at.elapsed() < fresh => shaken.failures.push(error),
+                    Err(error) => shaken.stale.push(error),
                 }
             }
         }
