@@ -331,7 +331,8 @@ mod tests {
         }
         let long = "a".repeat(64);
         for wrong in ["a,", ",", "a, b", "A", "-a", "a-", "a.b", "*", &long] {
-            let refused = Cli::try_parse_from(["daemonjob", "run", "--watch-namespaces", wrong]);
+            let flag = format!("--watch-namespaces={wrong}");
+            let refused = Cli::try_parse_from(["daemonjob", "run", &flag]);
             assert!(
                 refused.unwrap_err().to_string().contains("no name of a namespace"),
                 "{wrong}"
