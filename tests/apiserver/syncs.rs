@@ -158,6 +158,8 @@ fn g7_ten_replacing_syncs_of_each_example_show_and_change_nothing_and_the_record
     let trial = Trial::begin();
     let created = trial.kubectl_with("create -f -", &COMMITS[0].manifests());
     created.checked().expect("nothing is there yet");
+    // A replace names the version that it read: while the status is written, it may have to come again.
+    COMMITS[0].wait(&trial);
     for commit in &COMMITS {
         sync(&trial, &REPLACE, commit, SYNCS);
     }
