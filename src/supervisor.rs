@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use daemonjob_certs::{MountedPair, Resolver};
@@ -123,6 +124,10 @@ async fn start(args: RunArgs, parts: &mut JoinSet<Ended>, stop: &CancellationTok
 /// How the process calls itself.
 const USER_AGENT: &str = concat!("daemonjob/", env!("CARGO_PKG_VERSION"));
 
+/// An answer that does not begin for so long is not waited for any more: a connection may die without a word.
+/// A first list of Nodes may take a minute (cases.md F8), and of a watch something is heard more often than that.
+const SILENCE: Duration = Duration::from_secs(90);
+
 /// The cluster to work in, with the client's own retries off: each would repeat a write that is planned anew anyway.
 async fn cluster(kubeconfig: Option<&PathBuf>) -> anyhow::Result<kube::Config> {
     let mut config = match kubeconfig {
@@ -138,6 +143,9 @@ async fn cluster(kubeconfig: Option<&PathBuf>) -> anyhow::Result<kube::Config> {
             .context("no cluster found: not running in one, and no kubeconfig (give one with --kubeconfig)")?,
     };
     config.default_retry = false;
+    config.read_timeout = Some(SILENCE);
+    // Or the time that a kept connection was idle would count.
+    config.reset_reader_on_write = true;
     // Audit logs and API priority rules tell programs apart by it.
     config
         .headers
@@ -240,5 +248,34 @@ async fn follow_lead(
         };
         metrics.lead(false);
         led?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Node;
+    use kube::Api;
+    use kube::api::ListParams;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn f06_f13_a_list_that_is_never_answered_is_given_up() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("http://{}", silent.local_addr().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kubeconfig");
+        let kubeconfig = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {}}],
+        });
+        std::fs::write(&file, kubeconfig.to_string()).unwrap();
+
+        let client = Client::try_from(cluster(Some(&file)).await.unwrap()).unwrap();
+        let nodes: Api<Node> = Api::all(client);
+        let listed = tokio::time::timeout(2 * SILENCE, nodes.list(&ListParams::default())).await;
+        assert!(listed.expect("it does not wait for ever").is_err());
     }
 }
