@@ -34,8 +34,8 @@ lint: ## Format and clippy, warnings as errors
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 .PHONY: tools
-tools: ## Build the control plane's programs, unless they are there
-	$(CARGO) run --quiet --bin daemonjob-cluster -- tools
+tools: ## Build the control plane's programs, as root those of a real node too, unless they are there
+	$(CARGO) run --quiet --bin daemonjob-cluster -- tools --real-node
 
 .PHONY: golden
 golden: ## Rewrite the golden files: CRD, statuses, answers of the webhook, help, tables, install.yaml

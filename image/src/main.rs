@@ -7,7 +7,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use daemonjob_image::{Image, Name, program};
+use daemonjob_image::program::{self, Profile};
+use daemonjob_image::{Image, Name};
 use jiff::Timestamp;
 
 /// Where documents look for the image, in the repository.
@@ -46,7 +47,7 @@ fn run(cli: &Cli) -> Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let file = match &cli.program {
         Some(file) => file.clone(),
-        None => program::build(&workspace, None)?,
+        None => program::build(&workspace, Profile::Dist, None)?,
     };
     let content = fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
     let created = cli

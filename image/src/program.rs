@@ -12,8 +12,6 @@ use crate::layer::PROGRAM;
 
 /// glibc's static library has all that the program calls, resolving names included.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// The profile in the root Cargo.toml.
-const PROFILE: &str = "dist";
 /// The library's sources, below the toolchain's folder, where the component rust-src is installed.
 const LIBRARY: &str = "lib/rustlib/src/rust";
 /// How variables begin that are kept from cargo. The first two come from the cargo that runs this program: ring's build
@@ -26,25 +24,51 @@ const UNHEARD: [&str; 5] = [
     "TARGET_CFLAGS",
 ];
 
+/// How the program is compiled: a profile of the root Cargo.toml.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// What is shipped: minutes of compiling.
+    Dist,
+    /// What tests run in containers: built soon, large and slow.
+    Dev,
+}
+
+impl Profile {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dist => "dist",
+            Self::Dev => "dev",
+        }
+    }
+
+    /// Where cargo puts what it makes.
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Dist => "dist",
+            Self::Dev => "debug",
+        }
+    }
+}
+
 /// Builds the program of the workspace in this folder and returns its path.
 /// What cargo makes on the way goes into `target`, or where it goes anyway.
 ///
 /// # Errors
 ///
 /// When a tool is missing or the build fails.
-pub fn build(workspace: &Path, target: Option<&Path>) -> Result<PathBuf> {
+pub fn build(workspace: &Path, profile: Profile, target: Option<&Path>) -> Result<PathBuf> {
     let metadata = metadata(workspace)?;
     let folder = target.or_else(|| metadata["target_directory"].as_str().map(Path::new));
     let folder = folder.context("cargo names no target folder")?;
     let status = cargo(workspace)
-        .args(["build", "--locked", "--profile", PROFILE, "--target", TARGET])
+        .args(["build", "--locked", "--profile", profile.name(), "--target", TARGET])
         .args(["--package", PROGRAM, "--bin", PROGRAM, "--target-dir"])
         .arg(folder)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace, &metadata)?.join("\x1f"))
         .status()
         .context("cargo cannot be run")?;
     ensure!(status.success(), "the program was not built");
-    Ok([TARGET, PROFILE, PROGRAM]
+    Ok([TARGET, profile.folder(), PROGRAM]
         .iter()
         .fold(folder.to_owned(), |path, part| path.join(part)))
 }

@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use daemonjob_cluster::{Cluster, Options, Tools, until};
-use daemonjob_image::{ENTRYPOINT, Image, PROGRAM, USER, interpreter, program};
+use daemonjob_image::program::{self, Profile};
+use daemonjob_image::{ENTRYPOINT, Image, PROGRAM, USER, interpreter};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -35,7 +36,7 @@ fn image_of(program: &[u8]) -> Image {
 /// The program, built in this repository.
 fn built() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
-    BUILT.get_or_init(|| fs::read(program::build(&repository(), None).unwrap()).unwrap())
+    BUILT.get_or_init(|| fs::read(program::build(&repository(), Profile::Dist, None).unwrap()).unwrap())
 }
 
 /// A copy of what git knows or would add.
@@ -65,7 +66,7 @@ fn two_folders_give_one_digest() {
     let here = image_of(built());
     let copy = copy_of_the_repository();
     // Whatever folder for all builds this machine may have.
-    let file = program::build(copy.path(), Some(&copy.path().join("target"))).unwrap();
+    let file = program::build(copy.path(), Profile::Dist, Some(&copy.path().join("target"))).unwrap();
     let there = image_of(&fs::read(file).unwrap());
     println!("here   {}\nthere  {}", here.digest(), there.digest());
     assert_eq!(here.digest(), there.digest());

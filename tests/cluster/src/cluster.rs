@@ -17,19 +17,21 @@ use crate::command::{Output, run};
 use crate::component::{Component, Home, Slot};
 use crate::environment::Environment;
 use crate::launch::{self, Options};
+use crate::network::Network;
 use crate::node::{self, Node};
 use crate::program::Program;
+use crate::real::RealNode;
 use crate::reaper::Reaper;
 use crate::registry;
 use crate::tools::Tools;
 use crate::wait::until;
 
 /// Seconds on an idle machine; generous, because several clusters may share two cores.
-const USABLE_DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const USABLE_DEADLINE: Duration = Duration::from_secs(120);
 /// A node takes 10 to 20 ms.
 const NODE_DEADLINE: Duration = Duration::from_millis(60);
 /// A request of ours that polls: shorter than the deadline, so that a hung server is asked again.
-const REQUEST_TIMEOUT: &str = "--request-timeout=5s";
+pub(crate) const REQUEST_TIMEOUT: &str = "--request-timeout=5s";
 
 /// A cluster that lives as long as this value, unless it is kept.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Cluster {
     home: Home,
     tools: Tools,
     reaper: Reaper,
+    pub(crate) real: Option<RealNode>,
     slots: Mutex<BTreeMap<Component, Slot>>,
 }
 
@@ -54,8 +57,13 @@ impl Cluster {
         registry::sweep(&workdir)?;
         let (name, folder) = claim(&workdir, options.name.as_deref())?;
         let reaper = Reaper::arm(&folder)?;
+        let prepare = |node: &String| RealNode::prepare(node, tools, &folder);
+        let real = options.real_node.as_ref().map(prepare).transpose()?;
         let home = Home {
             folder: folder.join("kwok/clusters").join(&name),
+            network: real
+                .as_ref()
+                .map_or(Network::Loopback, |node| Network::OfNode(node.entry())),
         };
         let cluster = Self {
             name,
@@ -63,6 +71,7 @@ impl Cluster {
             home,
             tools: tools.clone(),
             reaper,
+            real,
             slots: Mutex::default(),
         };
         match cluster.bring_up(options) {
@@ -83,10 +92,15 @@ impl Cluster {
             &self.tools,
             &Environment::of_process(),
             &self.folder,
+            &self.home,
             &self.name,
             options,
         )?;
         self.wait_usable()?;
+        if let Some(node) = &self.real {
+            node.start(&self.home.folder.join("pki"), &self.kubeconfig())?;
+            self.wait_for_real_node(node)?;
+        }
         self.add_nodes(&options.nodes)
     }
 
@@ -160,6 +174,14 @@ impl Cluster {
         run(self.command(Program::Helm).args(args), None)
     }
 
+    /// Runs Helm 3; it comes with the tools of a real node.
+    ///
+    /// # Errors
+    /// When it cannot be run; whether it succeeded is in the output.
+    pub fn helm3<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output> {
+        run(self.command(Program::Helm3).args(args), None)
+    }
+
     /// Standard output of a kubectl that succeeds.
     ///
     /// # Errors
@@ -195,16 +217,22 @@ impl Cluster {
         }
         self.kubectl_stdin(["create", "-f", "-"], &node::manifests(nodes)?)?
             .checked()?;
+        self.wait_for_nodes(nodes)
+    }
+
+    fn wait_for_nodes(&self, nodes: &[Node]) -> Result<()> {
         let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
         let deadline = USABLE_DEADLINE.saturating_add(NODE_DEADLINE.saturating_mul(count));
-        until("the nodes to be ready", deadline, || {
-            let seen = self.run(["get", "nodes", REQUEST_TIMEOUT, "-o", node::READINESS])?;
-            let unready = node::unready(nodes, &seen);
-            match unready.first() {
-                None => Ok(Some(())),
-                Some(first) => bail!("{} of {} not ready, the first is {first}", unready.len(), nodes.len()),
-            }
-        })
+        until("the nodes to be ready", deadline, || self.check_nodes(nodes).map(Some))
+    }
+
+    pub(crate) fn check_nodes(&self, nodes: &[Node]) -> Result<()> {
+        let seen = self.run(["get", "nodes", REQUEST_TIMEOUT, "-o", node::READINESS])?;
+        let unready = node::unready(nodes, &seen);
+        match unready.first() {
+            None => Ok(()),
+            Some(first) => bail!("{} of {} not ready, the first is {first}", unready.len(), nodes.len()),
+        }
     }
 
     /// Deletes a node and waits until it is gone.
@@ -335,6 +363,7 @@ impl Cluster {
         if let Ok(entries) = fs::read_dir(self.home.logs()) {
             sources.extend(entries.flatten().map(|entry| entry.path()));
         }
+        sources.extend(self.real.iter().flat_map(RealNode::logs));
         for source in sources.iter().filter(|source| source.is_file()) {
             if let Some(name) = source.file_name() {
                 fs::copy(source, to.join(name)).with_context(|| format!("{} cannot be copied", source.display()))?;
@@ -364,7 +393,7 @@ impl Cluster {
 
     /// A program for this cluster alone: nothing of the user's own settings, and no trace in the user's folders.
     fn command(&self, program: Program) -> Command {
-        let mut command = Command::new(self.tools.path(program));
+        let mut command = self.home.network.command(self.tools.path(program));
         command
             .env("KUBECONFIG", self.kubeconfig())
             .env("KUBECACHEDIR", self.folder.join("kubectl-cache"))
@@ -396,6 +425,9 @@ impl Drop for Cluster {
         // A cluster that is kept stays, and with it its processes.
         if self.folder.exists() {
             return;
+        }
+        if let Some(node) = &self.real {
+            node.wait_for_children();
         }
         let slots = std::mem::take(&mut *self.slots());
         for slot in slots.into_values() {

@@ -3,11 +3,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::network::Network;
 use crate::process::Process;
 use crate::wait::until;
 
@@ -63,6 +64,7 @@ pub(crate) enum Slot {
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
     pub(crate) folder: PathBuf,
+    pub(crate) network: Network,
 }
 
 impl Home {
@@ -115,7 +117,9 @@ impl Home {
             bail!("{} has no command line", component.name());
         };
         let log = append_to(&self.log(component))?;
-        let mut child = Command::new(program)
+        let mut child = self
+            .network
+            .command(Path::new(program))
             .args(arguments)
             .current_dir(&self.folder)
             .stdin(Stdio::null())

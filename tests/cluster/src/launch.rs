@@ -2,23 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::command::run;
-use crate::component::Component;
+use crate::component::{Component, Home};
 use crate::environment::Environment;
 use crate::node::{FAKE, Node};
 use crate::ports::Ports;
 use crate::program::Program;
 use crate::tools::Tools;
 
-const LOOPBACK: &str = "127.0.0.1";
-/// The API server insists on an address that is not loopback, and looks for one in the routes: a machine without a
-/// network has none. This one is reserved for documentation; nothing in the cluster dials it.
-const ADVERTISED: &str = "192.0.2.1";
 const STAGES: &str = include_str!("../stages.yaml");
 /// For starting the processes, three seconds on an idle machine; whether they are usable we watch ourselves.
 const LAUNCH_DEADLINE: &str = "60s";
@@ -58,6 +53,9 @@ pub struct Options {
     pub extra_args: Vec<ExtraArg>,
     /// The kwok Stages that say how nodes and Pods behave, whole; `tests/cluster/stages.yaml` by default.
     pub stages: Option<String>,
+    /// The name of a node with a kubelet and containers of its own, beside the others; none by default.
+    /// It needs root, and [`Tools::ensure_for_real_node`].
+    pub real_node: Option<String>,
     /// The folder that holds a folder for each cluster; `target/clusters` by default.
     pub workdir: Option<PathBuf>,
 }
@@ -77,10 +75,11 @@ pub(crate) fn launch(
     tools: &Tools,
     environment: &Environment,
     folder: &Path,
+    home: &Home,
     name: &str,
     options: &Options,
 ) -> Result<()> {
-    let ports = Ports::reserve(&environment.cache()?, folder)?;
+    let ports = home.network.ports(environment, folder)?;
     let policy = folder.join("audit-policy.yaml");
     if let Some(text) = &options.audit_policy {
         std::fs::write(&policy, text)?;
@@ -90,14 +89,14 @@ pub(crate) fn launch(
     let stages = folder.join("stages.yaml");
     std::fs::write(
         &config,
-        configuration(tools, ports, audit_policy, &options.extra_args).to_string(),
+        configuration(tools, ports, audit_policy, home, &options.extra_args).to_string(),
     )?;
     std::fs::write(&stages, options.stages.as_deref().unwrap_or(STAGES))?;
 
     // Started by a path in our folder, so that the reaper knows it as ours while it is still starting the others.
     let launcher = folder.join("kwokctl");
     std::os::unix::fs::symlink(tools.path(Program::Kwokctl), &launcher)?;
-    let mut command = Command::new(launcher);
+    let mut command = home.network.command(&launcher);
     for variable in environment.names_with("KWOK_") {
         command.env_remove(variable);
     }
@@ -136,10 +135,15 @@ fn last_message(log: &str) -> String {
 }
 
 /// The launcher's configuration: JSON, which is YAML.
-fn configuration(tools: &Tools, ports: Ports, audit_policy: Option<&Path>, extra_args: &[ExtraArg]) -> Value {
+fn configuration(
+    tools: &Tools,
+    ports: Ports,
+    audit_policy: Option<&Path>,
+    home: &Home,
+    extra_args: &[ExtraArg],
+) -> Value {
     let mut options = json!({
         "runtime": "binary",
-        "bindAddress": LOOPBACK,
         "disableQPSLimits": true,
         "etcdBinary": tools.path(Program::Etcd),
         "etcdPort": ports.etcd(),
@@ -153,21 +157,29 @@ fn configuration(tools: &Tools, ports: Ports, audit_policy: Option<&Path>, extra
         "kwokControllerBinary": tools.path(Program::Kwok),
         "kwokControllerPort": ports.kwok(),
     });
-    if let (Some(policy), Some(options)) = (audit_policy, options.as_object_mut()) {
-        options.insert("kubeAuditPolicy".to_owned(), json!(policy));
+    for (key, value) in home.network.options() {
+        options[key] = value;
     }
+    if let Some(policy) = audit_policy {
+        options["kubeAuditPolicy"] = json!(policy);
+    }
+    let arguments: Vec<ExtraArg> = own_args()
+        .into_iter()
+        .chain(home.network.arguments(&home.folder))
+        .chain(extra_args.iter().cloned())
+        .collect();
     json!({
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
         "options": options,
-        "componentsPatches": patches(extra_args),
+        "componentsPatches": patches(&arguments),
     })
 }
 
-/// Our arguments, then further ones, by component: the last of equal flags counts.
-fn patches(extra_args: &[ExtraArg]) -> Value {
+/// Arguments by component, in their order: the last of equal flags counts.
+fn patches(arguments: &[ExtraArg]) -> Value {
     let mut patches: BTreeMap<Component, Vec<Value>> = BTreeMap::new();
-    for arg in own_args().iter().chain(extra_args) {
+    for arg in arguments {
         patches
             .entry(arg.component)
             .or_default()
@@ -179,12 +191,11 @@ fn patches(extra_args: &[ExtraArg]) -> Value {
         .collect()
 }
 
-fn own_args() -> [ExtraArg; 6] {
+fn own_args() -> [ExtraArg; 5] {
     let (key, value) = FAKE;
     [
         // A process that is killed loses nothing; only a power failure would.
         ExtraArg::new(Component::Etcd, "unsafe-no-fsync", "true"),
-        ExtraArg::new(Component::KubeApiserver, "advertise-address", ADVERTISED),
         // There is one of each. A leader that cannot renew ends itself, and nobody would start it again:
         // the cluster would not survive an API server that is stopped for 10 seconds.
         ExtraArg::new(Component::KubeControllerManager, "leader-elect", "false"),
@@ -222,7 +233,8 @@ mod tests {
 
     #[test]
     fn a_further_argument_follows_ours_and_so_overrides_it() {
-        let patches = patches(&[ExtraArg::new(Component::KubeScheduler, "leader-elect", "true")]);
+        let leader_elect = |value: &str| ExtraArg::new(Component::KubeScheduler, "leader-elect", value);
+        let patches = patches(&[leader_elect("false"), leader_elect("true")]);
         let scheduler = patches
             .as_array()
             .unwrap()

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use daemonjob_cluster::{Cluster, Options, Program, Tools, default_workdir, list, remove};
+use daemonjob_cluster::{Cluster, Options, Program, Tools, default_workdir, list, real_node_obstacle, remove};
 
 /// A real Kubernetes control plane on loopback: etcd, API server, controller manager and scheduler, with nodes that kwok plays.
 ///
@@ -56,6 +56,9 @@ enum Action {
     },
     /// Build the programs that are missing and print where they are
     Tools {
+        /// Those of a real node, too, where one can run
+        #[arg(long)]
+        real_node: bool,
         /// Print `export TEST_ASSET_…` lines for a shell instead
         #[arg(long)]
         print_env: bool,
@@ -68,6 +71,9 @@ enum Action {
         /// How many nodes, named node-1, node-2, …
         #[arg(long, default_value_t = 1)]
         nodes: usize,
+        /// Also run a real node of this name, with containers (root); its cluster is in a network of its own
+        #[arg(long, value_name = "NAME")]
+        real_node: Option<String>,
         /// Also write a kubeconfig with embedded certificates here
         #[arg(long, value_name = "FILE")]
         kubeconfig: Option<PathBuf>,
@@ -89,21 +95,33 @@ fn act(action: Action) -> Result<ExitCode> {
         Action::Down { name } => remove(&default_workdir(), &name)?,
         Action::List => print(&table()?)?,
         Action::Run { nodes, command } => return run(nodes, &command),
-        Action::Tools { print_env } => {
-            let tools = Tools::ensure(&mut tell)?;
-            print(
-                &Program::ALL
-                    .map(|program| tool_line(program, tools.path(program), print_env))
-                    .concat(),
-            )?;
-        }
+        Action::Tools { real_node, print_env } => print(&tools(real_node, print_env)?)?,
         Action::Up {
             name,
             nodes,
+            real_node,
             kubeconfig,
-        } => up(name, nodes, kubeconfig.as_deref())?,
+        } => up(name, nodes, real_node, kubeconfig.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where no real node can run, its programs are left out, with the reason.
+fn tools(with_real_node: bool, is_export: bool) -> Result<String> {
+    let mut programs = Program::ALL.to_vec();
+    let tools = match real_node_obstacle() {
+        None if with_real_node => {
+            programs.extend(Program::OF_A_REAL_NODE);
+            Tools::ensure_for_real_node(&mut tell)?
+        }
+        Some(obstacle) if with_real_node => {
+            tell(&format!("without a real node: {obstacle}"));
+            Tools::ensure(&mut tell)?
+        }
+        _ => Tools::ensure(&mut tell)?,
+    };
+    let line = |program: &Program| tool_line(*program, tools.path(*program), is_export);
+    Ok(programs.iter().map(line).collect())
 }
 
 /// The exit code is the command's; 1 if a signal ended it.
@@ -122,12 +140,17 @@ fn run(nodes: usize, command: &[OsString]) -> Result<ExitCode> {
         .map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-fn up(name: String, nodes: usize, kubeconfig: Option<&Path>) -> Result<()> {
-    let tools = Tools::ensure(&mut tell)?;
+fn up(name: String, nodes: usize, real_node: Option<String>, kubeconfig: Option<&Path>) -> Result<()> {
+    let tools = if real_node.is_some() {
+        Tools::ensure_for_real_node(&mut tell)?
+    } else {
+        Tools::ensure(&mut tell)?
+    };
     let mut cluster = Cluster::start(
         &tools,
         &Options {
             name: Some(name),
+            real_node,
             ..Options::with_nodes(nodes)
         },
     )?;

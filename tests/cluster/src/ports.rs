@@ -15,15 +15,19 @@ const FIRST: u16 = 21_000;
 const BLOCKS: u16 = 500;
 const BLOCK: u16 = 6;
 
+/// The port of the Service `kubernetes`.
+const HTTPS: u16 = 443;
+
 /// The ports of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
+    apiserver: u16,
     base: u16,
 }
 
 impl Ports {
     pub(crate) const fn apiserver(self) -> u16 {
-        self.base
+        self.apiserver
     }
     pub(crate) const fn etcd(self) -> u16 {
         self.base + 1
@@ -41,6 +45,18 @@ impl Ports {
         self.base + 5
     }
 
+    const fn block(base: u16) -> Self {
+        Self { apiserver: base, base }
+    }
+
+    /// Those in a network namespace of one's own, where all are free; the API server is dialled at its Service's.
+    pub(crate) const fn alone() -> Self {
+        Self {
+            apiserver: HTTPS,
+            ..Self::block(FIRST)
+        }
+    }
+
     /// Takes the first free block for the cluster in `folder`; the block is free again once that folder is gone.
     pub(crate) fn reserve(cache: &Path, folder: &Path) -> Result<Self> {
         let records = cache.join("ports");
@@ -48,9 +64,7 @@ impl Ports {
         let lock = File::create(records.join("lock"))?;
         lock.lock().context("the ports cannot be locked")?;
         for block in 0..BLOCKS {
-            let ports = Self {
-                base: FIRST + block * BLOCK,
-            };
+            let ports = Self::block(FIRST + block * BLOCK);
             let record = records.join(ports.base.to_string());
             if is_taken(&record) || !ports.are_free() {
                 continue;

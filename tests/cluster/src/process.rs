@@ -33,16 +33,24 @@ impl Process {
 
     /// The running process whose first argument is this path.
     pub(crate) fn of_program(program: &Path) -> Option<Self> {
-        let entries = fs::read_dir("/proc").ok()?;
-        let pids = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| {
-            command_of(*pid)
-                .first()
-                .is_some_and(|first| Path::new(first) == program)
-        })
-        .find_map(Self::with_pid)
+        pids_of(program).find_map(Self::with_pid)
+    }
+
+    /// The running process whose first argument is this path and that is the first in its process namespace.
+    pub(crate) fn first_of_namespace(program: &Path) -> Option<Self> {
+        let is_first = |pid: &u32| {
+            // The pid in each namespace, ours first.
+            let pids = status_of(*pid, "NSpid:").unwrap_or_default();
+            pids.split_whitespace().skip(1).last() == Some("1")
+        };
+        pids_of(program).filter(is_first).find_map(Self::with_pid)
+    }
+
+    /// Whether this process has the rights of root.
+    pub(crate) fn is_root() -> bool {
+        let users = status_of(std::process::id(), "Uid:").unwrap_or_default();
+        // The second is the effective one.
+        users.split_whitespace().nth(1) == Some("0")
     }
 
     /// Reads what [`Self::write`] wrote.
@@ -85,6 +93,24 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// The processes whose first argument is this path.
+fn pids_of(program: &Path) -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(move |pid| {
+        let command = command_of(*pid);
+        command.first().is_some_and(|first| Path::new(first) == program)
+    })
+}
+
+/// A line of /proc/PID/status, without its name.
+fn status_of(pid: u32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name).map(str::to_owned))
 }
 
 fn command_of(pid: u32) -> Vec<String> {

@@ -12,10 +12,18 @@ pub(crate) const ASSETS: &str = "KUBEBUILDER_ASSETS";
 /// A program that the cluster or its user runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
+    /// Runs the containers of a real node.
+    Containerd,
+    /// Watches over the containers of one Pod.
+    ContainerdShim,
+    /// The command line client of containerd.
+    Ctr,
     /// The store of the API server.
     Etcd,
     /// Helm 4.
     Helm,
+    /// Helm 3, which many still use.
+    Helm3,
     /// The API server.
     KubeApiserver,
     /// The built-in controllers, among them the Job controller and garbage collection.
@@ -24,6 +32,8 @@ pub enum Program {
     KubeScheduler,
     /// The command line client.
     Kubectl,
+    /// The agent of a real node.
+    Kubelet,
     /// Plays the kubelets.
     Kwok,
     /// Starts and stops the others.
@@ -33,7 +43,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// All programs.
+    /// What a cluster with played nodes needs.
     pub const ALL: [Self; 9] = [
         Self::Etcd,
         Self::Helm,
@@ -46,15 +56,29 @@ impl Program {
         Self::Vegeta,
     ];
 
+    /// What a real node, and the tests on it, need beside that.
+    pub const OF_A_REAL_NODE: [Self; 5] = [
+        Self::Containerd,
+        Self::ContainerdShim,
+        Self::Ctr,
+        Self::Helm3,
+        Self::Kubelet,
+    ];
+
     /// The name of its file.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Containerd => "containerd",
+            Self::ContainerdShim => "containerd-shim-runc-v2",
+            Self::Ctr => "ctr",
             Self::Etcd => "etcd",
             Self::Helm => "helm",
+            Self::Helm3 => "helm3",
             Self::KubeApiserver => "kube-apiserver",
             Self::KubeControllerManager => "kube-controller-manager",
             Self::KubeScheduler => "kube-scheduler",
             Self::Kubectl => "kubectl",
+            Self::Kubelet => "kubelet",
             Self::Kwok => "kwok",
             Self::Kwokctl => "kwokctl",
             Self::Vegeta => "vegeta",

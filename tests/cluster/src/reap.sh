@@ -12,10 +12,28 @@ ours() {
 }
 
 # The launcher may be in the middle of starting programs: look again until none is left.
+# The containers of a real node are not among them; they end with the first process of its namespaces, which is.
 round=0
 while pids=$(ours); [ -n "$pids" ] && [ $round -lt 100 ]; do
   kill -KILL $pids 2>/dev/null
   round=$((round + 1))
   sleep 0.05
 done
+
+# The control groups of a real node can go when the last of its processes is gone, which takes the kernel a moment.
+if [ -f "$1/cgroup" ]; then
+  group=$(cat "$1/cgroup")
+  round=0
+  while [ $round -lt 100 ]; do
+    left=
+    for top in /sys/fs/cgroup/"$group" /sys/fs/cgroup/*/"$group"; do
+      [ -d "$top" ] || continue
+      find "$top" -depth -type d -exec rmdir {} + 2>/dev/null
+      [ -d "$top" ] && left=$top
+    done
+    [ -z "$left" ] && break
+    round=$((round + 1))
+    sleep 0.05
+  done
+fi
 rm -rf -- "$1"

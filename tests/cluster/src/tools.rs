@@ -38,7 +38,7 @@ const KUBERNETES: [Program; 4] = [
 ];
 
 /// The slowest comes first: whoever watches learns early how long it takes.
-static TOOLS: [Tool; 5] = [
+static TOOLS: [Tool; 8] = [
     Tool {
         name: "kubernetes",
         module: "k8s.io/kubernetes",
@@ -102,6 +102,52 @@ static TOOLS: [Tool; 5] = [
         links: &[],
         programs: &[Program::Vegeta],
         stamps: |_| Vec::new(),
+    },
+    Tool {
+        name: "kubelet",
+        module: "k8s.io/kubernetes",
+        // The module of the control plane, so that both are of one version; a binary of its own, so that whoever needs
+        // no real node waits for none.
+        sources: &[
+            ("go.mod", include_str!("../tools/kubernetes/go.mod")),
+            ("go.sum", include_str!("../tools/kubernetes/go.sum")),
+            ("main.go", include_str!("../tools/kubernetes/kubelet/main.go")),
+        ],
+        targets: &[("kubelet", ".")],
+        links: &[],
+        programs: &[Program::Kubelet],
+        stamps: kubernetes_stamps,
+    },
+    Tool {
+        name: "containerd",
+        module: "github.com/containerd/containerd/v2",
+        sources: &[
+            ("go.mod", include_str!("../tools/containerd/go.mod")),
+            ("go.sum", include_str!("../tools/containerd/go.sum")),
+        ],
+        targets: &[
+            ("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+            (
+                "containerd-shim-runc-v2",
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            ),
+            ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+        ],
+        links: &[],
+        programs: &[Program::Containerd, Program::ContainerdShim, Program::Ctr],
+        stamps: |version| vec![format!("github.com/containerd/containerd/v2/version.Version={version}")],
+    },
+    Tool {
+        name: "helm3",
+        module: "helm.sh/helm/v3",
+        sources: &[
+            ("go.mod", include_str!("../tools/helm3/go.mod")),
+            ("go.sum", include_str!("../tools/helm3/go.sum")),
+        ],
+        targets: &[("helm3", "helm.sh/helm/v3/cmd/helm")],
+        links: &[],
+        programs: &[Program::Helm3],
+        stamps: |version| vec![format!("helm.sh/helm/v3/internal/version.version={version}")],
     },
 ];
 
@@ -186,16 +232,30 @@ impl Tools {
     /// One sentence that says what to do: Go is missing or too old, a download or a build failed,
     /// or a variable names a file that does not exist.
     pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<Self> {
+        Self::provide(&Program::ALL, progress)
+    }
+
+    /// The same with the programs of a real node, which are minutes more of building.
+    ///
+    /// # Errors
+    /// As [`Self::ensure`].
+    pub fn ensure_for_real_node(progress: &mut dyn FnMut(&str)) -> Result<Self> {
+        let programs = [Program::ALL.as_slice(), &Program::OF_A_REAL_NODE].concat();
+        Self::provide(&programs, progress)
+    }
+
+    fn provide(programs: &[Program], progress: &mut dyn FnMut(&str)) -> Result<Self> {
         let environment = Environment::of_process();
         let mut paths = BTreeMap::new();
-        for program in Program::ALL {
+        for program in programs {
             if let Some(path) = program.ready_made(&environment)? {
-                paths.insert(program, path);
+                paths.insert(*program, path);
             }
         }
+        let is_missing = |program: &Program| programs.contains(program) && !paths.contains_key(program);
         let wanted: Vec<&Tool> = TOOLS
             .iter()
-            .filter(|tool| tool.programs.iter().any(|program| !paths.contains_key(program)))
+            .filter(|tool| tool.programs.iter().any(is_missing))
             .collect();
         if let Some(first) = wanted.first() {
             let shelf = environment.cache()?.join("tools");
@@ -215,11 +275,18 @@ impl Tools {
         Ok(Self { paths })
     }
 
-    /// The file of a program.
+    /// Whether the programs of a real node are among them.
+    pub fn has_real_node(&self) -> bool {
+        Program::OF_A_REAL_NODE
+            .iter()
+            .all(|program| self.paths.contains_key(program))
+    }
+
+    /// The file of a program that was asked for.
     pub fn path(&self, program: Program) -> &Path {
         self.paths
             .get(&program)
-            .expect("`ensure` names a file for every program")
+            .expect("the programs of a real node are asked for by `ensure_for_real_node`")
     }
 }
 
@@ -241,7 +308,7 @@ mod tests {
 
     #[test]
     fn every_program_comes_from_exactly_one_tool() {
-        for program in Program::ALL {
+        for program in Program::ALL.into_iter().chain(Program::OF_A_REAL_NODE) {
             assert_eq!(
                 TOOLS.iter().filter(|tool| tool.programs.contains(&program)).count(),
                 1,
