@@ -49,6 +49,10 @@ golden: ## Rewrite the golden files: CRD, statuses, answers of the webhook, help
 test-unit: ## Rings 0 and 1: values and properties beside the code
 	$(CARGO) test --workspace --lib --bins
 
+.PHONY: test-model
+test-model: ## Ring 1: two controllers on the planner, explored further than make test goes, in release
+	MODEL_STATES=500000 $(CARGO) test --release -p daemonjob-model -- --test-threads=1 --show-output
+
 .PHONY: test-wire
 test-wire: ## Ring 2: the webhook over TLS and its patches in Go, certificates against a fake API
 	$(CARGO) test -p daemonjob-webhook -p daemonjob-certs --test '*'
