@@ -73,6 +73,7 @@ soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, deeper m
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-certs --lib fuzz
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-webhook --lib fuzz
 	SOAK=1 $(CARGO) test -p daemonjob --test admission -- --show-output
+	SOAK=1 $(CARGO) test -p daemonjob --test faults -- --show-output
 
 .PHONY: bench
 bench: ## The webhook beside a bare echo of the same stack, and under 10,000 half-open connections (three minutes)
@@ -82,6 +83,10 @@ bench: ## The webhook beside a bare echo of the same stack, and under 10,000 hal
 .PHONY: test-scale
 test-scale: tools ## Ring 3 with 1,000 nodes: prints what a rollout costs, call by call
 	$(CARGO) test -p daemonjob --test scale -- --show-output
+
+.PHONY: test-faults
+test-faults: tools ## Ring 3 with a proxy that lets requests go wrong
+	$(CARGO) test -p daemonjob --test faults -- --show-output
 
 .PHONY: test-chart
 test-chart: tools ## Ring 4: the chart, rendered and installed by a real Helm

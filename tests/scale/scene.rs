@@ -12,7 +12,7 @@ use crate::support::DEADLINE;
 use crate::support::manifest::{changed, daemon_job, on, replacing};
 use crate::support::operator::logs;
 use crate::support::trial::show;
-use crate::support::world::World;
+use crate::support::world::{Duty, World};
 
 /// How many nodes there are.
 pub(crate) const NODES: usize = 1000;
@@ -85,7 +85,7 @@ impl Scene {
             )],
             ..Options::default()
         };
-        let world = World::with(options);
+        let world = World::with(Duty::All, options);
         let mut scene = Self {
             log: world.cluster.audit_log(),
             world,

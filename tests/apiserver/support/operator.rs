@@ -144,7 +144,13 @@ impl Operator {
         self.is_running().then_some(self)
     }
 
-    fn is_running(&mut self) -> bool {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
@@ -167,7 +173,7 @@ impl Operator {
 
     /// Sends SIGTERM.
     pub(crate) fn ask_to_end(&self) {
-        signal("TERM", self.child.id());
+        signal("TERM", self.pid());
     }
 
     fn wait_ended(&mut self) -> Result<ExitStatus> {

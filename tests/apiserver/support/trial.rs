@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::DEADLINE;
 use super::operator::logs;
-use super::world::{self, World};
+use super::world::{self, Duty, World};
 
 /// The annotation that both DaemonJobs and Jobs carry.
 pub(crate) const HASH: &str = "daemon.justk8s.com/template-hash";
@@ -59,8 +59,13 @@ impl Trial {
     /// Its nodes: `edge`, `linux-1` and `linux-2` (os=linux, and `edge` ingress=true), `plain`, and `guarded`, which
     /// is tainted.
     pub(crate) fn begin() -> Self {
+        Self::begin_with(Duty::All)
+    }
+
+    /// The same in a world whose process does this much.
+    pub(crate) fn begin_with(duty: Duty) -> Self {
         let trial = Self {
-            world: Some(world::take()),
+            world: Some(world::take(duty)),
             namespace: namespace_of_this_test(),
             made_nodes: Cell::new(false),
         };

@@ -19,13 +19,32 @@ pub(crate) const SYSTEM: &str = "daemonjob-system";
 /// The name of the process on the Lease. One that is killed and started again goes on as itself.
 pub(crate) const IDENTITY: &str = "first";
 
+/// What the process of a world does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// All of it, as one replica in production.
+    All,
+    /// Reviews alone: the test starts controllers of its own.
+    Webhook,
+}
+
+impl Duty {
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &[],
+            Self::Webhook => &["--controller=false"],
+        }
+    }
+}
+
 /// A cluster, the chart in it and the process beside it, until the test binary ends: the reaper of the cluster takes
 /// the process along.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     /// The port that the webhook configurations name.
     port: u16,
-    kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
+    duty: Duty,
     monitor: Monitor,
     operator: Mutex<Option<Operator>>,
     is_disturbed: AtomicBool,
@@ -75,10 +94,12 @@ fn pool() -> MutexGuard<'static, Pool> {
 }
 
 /// Takes a world: an idle one, a new one, or the first that somebody gives back.
-pub(crate) fn take() -> World {
+/// All tests of a binary ask for the same duty.
+pub(crate) fn take(duty: Duty) -> World {
     let mut pool = pool();
     loop {
         if let Some(world) = pool.idle.pop() {
+            assert_eq!(world.duty, duty);
             return world;
         }
         if pool.made < WORLDS {
@@ -88,7 +109,7 @@ pub(crate) fn take() -> World {
     }
     pool.made += 1;
     drop(pool);
-    std::panic::catch_unwind(World::start).unwrap_or_else(|panic| {
+    std::panic::catch_unwind(|| World::start(duty)).unwrap_or_else(|panic| {
         give_up();
         std::panic::resume_unwind(panic)
     })
@@ -116,15 +137,16 @@ fn give_up() {
 }
 
 impl World {
-    fn start() -> Self {
-        Self::with(Options {
+    fn start(duty: Duty) -> Self {
+        let options = Options {
             nodes: mixed_nodes(),
             ..Options::default()
-        })
+        };
+        Self::with(duty, options)
     }
 
     /// A world of its own kind, which is none of the pool.
-    pub(crate) fn with(options: Options) -> Self {
+    pub(crate) fn with(duty: Duty, options: Options) -> Self {
         let options = Options {
             audit_policy: Some(AUDIT_POLICY.to_owned()),
             ..options
@@ -138,6 +160,7 @@ impl World {
             cluster,
             port,
             kubeconfig,
+            duty,
             operator: Mutex::default(),
             is_disturbed: AtomicBool::new(false),
         };
@@ -150,7 +173,7 @@ impl World {
         self.spawn_with(&self.kubeconfig, identity, port, &[])
     }
 
-    fn spawn_with(&self, kubeconfig: &Path, identity: &str, port: u16, flags: &[&str]) -> Operator {
+    pub(crate) fn spawn_with(&self, kubeconfig: &Path, identity: &str, port: u16, flags: &[&str]) -> Operator {
         Operator::start(&Start {
             folder: self.cluster.folder(),
             kubeconfig,
@@ -165,7 +188,7 @@ impl World {
 
     /// Starts the process with the controller switched off, in the place of the one that was taken.
     pub(crate) fn spawn_without_controller(&self) -> Operator {
-        self.spawn_with(&self.kubeconfig, IDENTITY, self.port, &["--controller=false"])
+        self.spawn_with(&self.kubeconfig, IDENTITY, self.port, Duty::Webhook.flags())
     }
 
     /// Starts a second process that leads beside the first: it has a Lease of its own. The chart's account may not
@@ -254,9 +277,12 @@ impl World {
         }
         let mut slot = self.operator();
         let running = slot.take().and_then(Operator::if_running);
-        let mut operator = running.unwrap_or_else(|| self.spawn(IDENTITY, self.port));
+        let start = || self.spawn_with(&self.kubeconfig, IDENTITY, self.port, self.duty.flags());
+        let mut operator = running.unwrap_or_else(start);
         operator.wait_ready()?;
-        operator.wait_leading(DEADLINE)?;
+        if self.duty == Duty::All {
+            operator.wait_leading(DEADLINE)?;
+        }
         *slot = Some(operator);
         drop(slot);
         if is_disturbed {

@@ -1,0 +1,120 @@
+//! A namespace, a proxy in front of the API server, and a controller behind it.
+
+use std::ops::Deref;
+
+use daemonjob_cluster::{Call, Node, until};
+
+use crate::proxy::{Proxy, is_write, kind};
+use crate::support::DEADLINE;
+use crate::support::monitor::complaint;
+use crate::support::operator::{Operator, free_port};
+use crate::support::trial::Trial;
+use crate::support::world::{Duty, IDENTITY};
+
+/// Whether the full numbers are asked for.
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("SOAK").is_some_and(|value| value == "1")
+}
+
+/// What a test of faults has. Its parts end in this order.
+pub(crate) struct Scene {
+    controller: Option<Operator>,
+    pub(crate) proxy: Proxy,
+    pub(crate) trial: Trial,
+}
+
+impl Deref for Scene {
+    type Target = Trial;
+
+    fn deref(&self) -> &Trial {
+        &self.trial
+    }
+}
+
+impl Scene {
+    /// A controller that leads, and so far nothing goes wrong.
+    pub(crate) fn begin() -> Self {
+        let mut scene = Self::without_controller();
+        scene.start();
+        scene
+    }
+
+    /// Nobody leads yet.
+    pub(crate) fn without_controller() -> Self {
+        let trial = Trial::begin_with(Duty::Webhook);
+        Self {
+            controller: None,
+            proxy: Proxy::start(&trial.kubeconfig),
+            trial,
+        }
+    }
+
+    /// Starts a controller and waits until it leads.
+    pub(crate) fn start(&mut self) {
+        let controller = self.spawn(&self.proxy, IDENTITY, &[]);
+        controller.wait_leading(DEADLINE).expect("it leads");
+        self.controller = Some(controller);
+    }
+
+    /// Starts a controller behind a proxy.
+    pub(crate) fn spawn(&self, proxy: &Proxy, identity: &str, flags: &[&str]) -> Operator {
+        let file = self
+            .cluster
+            .folder()
+            .join(format!("{}-{identity}.kubeconfig", self.namespace));
+        let kubeconfig = proxy.kubeconfig(&self.kubeconfig, &file);
+        let flags: Vec<&str> = ["--webhook=false"].iter().chain(flags).copied().collect();
+        self.spawn_with(&kubeconfig, identity, free_port(), &flags)
+    }
+
+    /// The controller.
+    pub(crate) fn controller(&mut self) -> &mut Operator {
+        self.controller.as_mut().expect("it was started")
+    }
+
+    /// The controller, for a test that ends it.
+    pub(crate) fn take(&mut self) -> Operator {
+        self.controller.take().expect("it was started")
+    }
+
+    /// Makes so many nodes for this test.
+    pub(crate) fn nodes(&self, test: &str, count: usize) {
+        let node = |n| Node::new(&format!("{test}-{n}")).label("test", test);
+        let nodes: Vec<Node> = (0..count).map(node).collect();
+        self.add_nodes(&nodes);
+    }
+
+    /// How often the Lease was renewed since anything else was written.
+    pub(crate) fn renewals_since_the_last_write(&self) -> usize {
+        let calls = self.proxy.calls();
+        let after = calls.iter().rev().take_while(|call| !is_write(call));
+        after.filter(|call| kind(call) == "update leases").count()
+    }
+
+    /// O2: waits until the Lease has been renewed twice, while nothing else may be written.
+    pub(crate) fn assert_quiet(&self) {
+        let mark = self.proxy.mark();
+        until("the Lease to be renewed", DEADLINE, || {
+            let renewals = self
+                .proxy
+                .since(mark)
+                .iter()
+                .filter(|call| kind(call) == "update leases")
+                .count();
+            Ok((renewals >= 2).then_some(()))
+        })
+        .expect("the controller leads");
+        let written: Vec<Call> = self.proxy.since(mark).into_iter().filter(is_write).collect();
+        assert!(written.is_empty(), "{written:#?}");
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // It gives its Lease back.
+        self.proxy.heal();
+        self.proxy.spare();
+        let wrong = self.proxy.calls().iter().find_map(complaint);
+        assert!(wrong.is_none() || std::thread::panicking(), "O4: {wrong:?}");
+    }
+}
