@@ -16,7 +16,7 @@ use super::state::{Dj, Event, Job, Kind, Node, Order, PLACES, Sight};
 use daemonjob_core::hash::TemplateHash;
 use daemonjob_core::index::{Changes, Index, Key, Told};
 use daemonjob_core::names::{self, JobName, NodeName, NodeUid, Uid, job_name, node_token};
-use daemonjob_core::observed::{JobLite, JobView, NodeLiteSpec, NodeView, Owner, Run};
+use daemonjob_core::observed::{JobLite, JobView, NodeLiteSpec, NodeView, Owner, Run, Scope};
 use daemonjob_core::plan::{
     Action, Answer, Fresh, Guard, Observed, Outcome, Setback, Slot, Subject, Troubles, Why, absorb, build_job, check,
     classify_create, permits, plan, status_patch,
@@ -328,7 +328,7 @@ impl Shipped {
         given(nodes, sight.listed[Kind::Nodes as usize], &mut take_node);
         let djs = sight.dj.iter().map(|dj| self.subject(*dj));
         given(djs, sight.listed[Kind::DaemonJobs as usize], &mut |told| {
-            drop(index.take_daemon_job(told))
+            drop(index.take_daemon_job(&Scope::All, told))
         });
         for job in sight.ended.iter().flatten() {
             let (namespace, view) = self.placed(*job);
@@ -338,7 +338,7 @@ impl Shipped {
         }
         let jobs = sight.jobs.iter().flatten().map(|job| self.placed(*job));
         given(jobs, sight.listed[Kind::Jobs as usize], &mut |told| {
-            drop(index.take_job(told, at(NOW)))
+            drop(index.take_job(&Scope::All, told, at(NOW)))
         });
         index.slots(&key());
         index
@@ -379,20 +379,24 @@ impl Shipped {
                     Event::Applied(dj) => Some(dj),
                     Event::Gone(_) => None,
                 };
-                marks = index.take_daemon_job(told(event, |dj| self.subject(dj)));
+                marks = index.take_daemon_job(&Scope::All, told(event, |dj| self.subject(dj)));
             }
-            News::Job(event) => marks = index.take_job(told(event, |job| self.placed(job)), at(NOW)),
+            News::Job(event) => marks = index.take_job(&Scope::All, told(event, |job| self.placed(job)), at(NOW)),
             News::Node(event) => marks = index.take_node(told(event, |node| self.node_view(node))),
             News::Djs(dj) => {
                 heard = dj;
                 listed[Kind::DaemonJobs as usize] = true;
                 let djs = dj.iter().map(|dj| self.subject(*dj));
-                given(djs, true, &mut |told| join(&mut marks, index.take_daemon_job(told)));
+                given(djs, true, &mut |told| {
+                    join(&mut marks, index.take_daemon_job(&Scope::All, told))
+                });
             }
             News::Jobs(jobs) => {
                 listed[Kind::Jobs as usize] = true;
                 let jobs = jobs.iter().flatten().map(|job| self.placed(*job));
-                given(jobs, true, &mut |told| join(&mut marks, index.take_job(told, at(NOW))));
+                given(jobs, true, &mut |told| {
+                    join(&mut marks, index.take_job(&Scope::All, told, at(NOW)))
+                });
             }
             News::Nodes(nodes) => {
                 listed[Kind::Nodes as usize] = true;
@@ -451,11 +455,11 @@ impl Shipped {
             }
             if unlisted(Kind::Jobs) {
                 given(std::iter::empty(), true, &mut |told| {
-                    drop(index.take_job(told, at(NOW)))
+                    drop(index.take_job(&Scope::All, told, at(NOW)))
                 });
             }
         }
-        let (Some(proof), Some(dj)) = (index.listed(), sight.dj) else {
+        let (Some(proof), Some(dj)) = (index.listed(NAMESPACE), sight.dj) else {
             return Planned::default();
         };
         let subject = self.subject(dj);
