@@ -10,8 +10,8 @@ busybox=$folder/bin/busybox
 
 # Where programs of a node write to fixed places, the folder of the node is what they find.
 for place in run var/lib var/log; do
-  "$busybox" mkdir -p "$folder/root/$place"
-  "$busybox" mount --bind "$folder/root/$place" "/$place"
+  "$busybox" mkdir -p "$folder/private/$place"
+  "$busybox" mount --bind "$folder/private/$place" "/$place"
 done
 
 # The kubelet sets these for the whole machine, unless they have its values: it is shown that they do.
