@@ -93,12 +93,14 @@ fn mounted_certificates_are_exchanged_under_load_and_a_broken_pair_changes_nothi
     let stage = act.stage();
     let [old, new] = [0, 1].map(|_| Authority::generate(now()).expect("an authority"));
     let bundle = BASE64.encode([old.anchor().pem(), new.anchor().pem()].concat().as_bytes());
-    let sets = [
-        "webhook.certs.mode=existingSecret",
-        "webhook.certs.secretName=mine",
-        &format!("webhook.certs.caBundle={bundle}"),
+    // In mode self, which another test may have left, `caBundle` is the process's own.
+    let flags = [
+        "--force-conflicts",
+        "--set=webhook.certs.mode=existingSecret",
+        "--set=webhook.certs.secretName=mine",
+        &format!("--set=webhook.certs.caBundle={bundle}"),
     ];
-    install_with(&stage.cluster, stage.balancer.port(), &sets);
+    install_with(&stage.cluster, stage.balancer.port(), &flags);
     let folder = stage.cluster.folder().join("mounted");
     let mut volume = Volume::new(&folder);
     let [first, second] = [leaf(&old, 2), leaf(&new, 1)];

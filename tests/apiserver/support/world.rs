@@ -307,7 +307,7 @@ pub(crate) fn install(cluster: &Cluster, port: u16) {
 }
 
 /// The same with values of the test's own.
-pub(crate) fn install_with(cluster: &Cluster, port: u16, sets: &[&str]) {
+pub(crate) fn install_with(cluster: &Cluster, port: u16, flags: &[&str]) {
     let url = url(port);
     let args = [
         "upgrade",
@@ -320,9 +320,8 @@ pub(crate) fn install_with(cluster: &Cluster, port: u16, sets: &[&str]) {
         "--set",
         &url,
     ];
-    let sets = sets.iter().flat_map(|set| ["--set", *set]);
     cluster
-        .helm(args.into_iter().chain(sets))
+        .helm(args.into_iter().chain(flags.iter().copied()))
         .and_then(Output::checked)
         .expect("helm installs the chart");
     let established = "wait --for=condition=Established crd/daemonjobs.daemon.justk8s.com --timeout=30s";
