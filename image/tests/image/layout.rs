@@ -81,12 +81,11 @@ fn the_configuration_says_who_runs_what() {
 #[test]
 fn user_and_program_are_those_of_the_chart() {
     assert_eq!(ENTRYPOINT, format!("/{PROGRAM}"));
-    let template =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/daemonjob/templates/deployment.yaml");
-    let template = std::fs::read_to_string(template).unwrap();
+    let rendered = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/install.yaml");
+    let rendered = std::fs::read_to_string(rendered).unwrap();
     let (user, group) = USER.split_once(':').unwrap();
-    for line in [format!("runAsUser: {user}"), format!("runAsGroup: {group}")] {
-        assert!(template.contains(&line), "the chart does not say {line}");
+    for line in [format!("runAsUser: {user}\n"), format!("runAsGroup: {group}\n")] {
+        assert!(rendered.contains(&line), "the rendered chart does not say {line}");
     }
 }
 
