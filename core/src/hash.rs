@@ -3,18 +3,23 @@
 //! Every node of every user remembers the hash that it ran. A change here that alters one hash runs finished work
 //! again everywhere, so `tests/golden/hash` freezes the outcome for good.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::{Number, Value};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use crate::template::push_member;
 
 #[cfg(test)]
 mod tests;
+
+/// Deepest template. JSON readers, ours and others, give up at 128 levels, and in a list of DaemonJobs or of their Jobs
+/// a template stands some levels deep already.
+pub(crate) const NESTING_MAX: usize = 100;
 
 /// SHA-256 of a template's canonical form, as 64 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,14 +29,7 @@ impl TemplateHash {
     /// The hash of `template`, which is `spec.jobTemplate` as stored.
     pub fn of(template: &Value) -> Result<Self, InexactNumber> {
         check_exact(template)?;
-        let mut digest = Digesting::default();
-        write_value(template, &mut digest);
-        Ok(Self(HEXLOWER.encode(&digest.finish())))
-    }
-
-    /// The hash of what [`canonical`] returned.
-    pub(crate) fn of_canonical(canonical: &[u8]) -> Self {
-        Self(HEXLOWER.encode(&Sha256::digest(canonical)))
+        Ok(Digest::of(template).hash)
     }
 
     /// Reads a hash back; anything but 64 lower-case hex digits is none.
@@ -82,6 +80,8 @@ struct Digesting {
     digest: Sha256,
     waiting: [u8; 512],
     count: usize,
+    /// Of all that it has taken.
+    length: usize,
 }
 
 impl Digesting {
@@ -97,12 +97,14 @@ impl Default for Digesting {
             digest: Sha256::new(),
             waiting: [0; 512],
             count: 0,
+            length: 0,
         }
     }
 }
 
 impl io::Write for Digesting {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.length += bytes.len();
         if self.count + bytes.len() > self.waiting.len() {
             self.digest.update(&self.waiting[..self.count]);
             self.count = 0;
@@ -136,38 +138,53 @@ fn check_exact(template: &Value) -> Result<(), InexactNumber> {
     inexact_numbers(template, 1).pop().map_or(Ok(()), Err)
 }
 
-/// The canonical form with inexact numbers as they are, or its length if that is over `max`.
-pub(crate) fn canonical_within(max: usize, template: &Value) -> Result<Vec<u8>, usize> {
-    let mut out = Within {
-        max,
-        length: 0,
-        kept: Vec::new(),
-    };
-    write_value(template, &mut out);
-    if out.length > max {
-        return Err(out.length);
-    }
-    Ok(out.kept)
+/// What a canonical form comes to, with inexact numbers as they are.
+pub(crate) struct Digest {
+    pub(crate) hash: TemplateHash,
+    /// Its bytes.
+    pub(crate) length: usize,
 }
 
-/// Counts all bytes, and keeps them as long as there are no more than `max`.
-struct Within {
-    max: usize,
-    length: usize,
-    kept: Vec<u8>,
+impl Digest {
+    pub(crate) fn of(template: &Value) -> Self {
+        let mut digest = Digesting::default();
+        write_value(template, &mut digest);
+        let length = digest.length;
+        let hash = TemplateHash(HEXLOWER.encode(&digest.finish()));
+        Self { hash, length }
+    }
 }
 
-impl io::Write for Within {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.length += bytes.len();
-        if self.length <= self.max {
-            self.kept.extend_from_slice(bytes);
-        }
-        Ok(bytes.len())
+/// The value that the canonical form of `template` holds, or none if it is nested too deeply.
+/// Nearly all templates are that value as they stand.
+pub(crate) fn normalised(template: &Value) -> Option<Cow<'_, Value>> {
+    if !nests_within(NESTING_MAX, template) {
+        None
+    } else if is_normal(template) {
+        Some(Cow::Borrowed(template))
+    } else {
+        let mut canonical = Vec::new();
+        write_value(template, &mut canonical);
+        serde_json::from_slice(&canonical).ok().map(Cow::Owned)
     }
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+fn nests_within(levels: usize, value: &Value) -> bool {
+    let within = |value| levels > 0 && nests_within(levels - 1, value);
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        Value::Array(elements) => elements.iter().all(within),
+        Value::Object(members) => members.values().all(within),
+    }
+}
+
+/// Whether the canonical form holds this very value: no member is null, and all numbers are integers and exact.
+fn is_normal(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => !number.is_f64() && is_exact(number),
+        Value::Array(elements) => elements.iter().all(is_normal),
+        Value::Object(members) => members.values().all(|member| !member.is_null() && is_normal(member)),
     }
 }
 
@@ -189,23 +206,30 @@ fn write_value(value: &Value, out: &mut impl io::Write) {
             write_bytes(b"]", out);
         }
         Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().filter(|(_, member)| !member.is_null()).collect();
+            let present = members.iter().filter(|(_, member)| !member.is_null());
             // They are sorted by UTF-8 already, which differs only where a surrogate is less than a character after it.
-            if !members.iter().all(|(name, _)| name.is_ascii()) {
-                members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+            if members.keys().all(|name| name.is_ascii()) {
+                write_members(present, out);
+            } else {
+                let mut present: Vec<_> = present.collect();
+                present.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+                write_members(present, out);
             }
-            write_bytes(b"{", out);
-            for (index, (name, member)) in members.into_iter().enumerate() {
-                if index > 0 {
-                    write_bytes(b",", out);
-                }
-                write_text(name, out);
-                write_bytes(b":", out);
-                write_value(member, out);
-            }
-            write_bytes(b"}", out);
         }
     }
+}
+
+fn write_members<'a>(members: impl IntoIterator<Item = (&'a String, &'a Value)>, out: &mut impl io::Write) {
+    write_bytes(b"{", out);
+    for (index, (name, member)) in members.into_iter().enumerate() {
+        if index > 0 {
+            write_bytes(b",", out);
+        }
+        write_text(name, out);
+        write_bytes(b":", out);
+        write_value(member, out);
+    }
+    write_bytes(b"}", out);
 }
 
 fn write_scalar(scalar: &impl Serialize, out: &mut impl io::Write) {

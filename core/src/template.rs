@@ -89,50 +89,68 @@ const MISTYPED_MAX: usize = 16;
 ///
 /// Containers and volumes are decoded one at a time, and are not in the result: nobody looks at them there, and their
 /// types take kilobytes each, so that a template of 64 KiB could take a hundred megabytes.
-pub(crate) fn decode(mut template: Value) -> Result<JobTemplateSpec, Vec<Mistyped>> {
-    const POD: &str = "spec.template.spec";
-    let [containers, ephemeral, init, volumes] = ["containers", "ephemeralContainers", "initContainers", "volumes"]
-        .map(|list| {
-            let elements = take(&mut template, &format!("/spec/template/spec/{list}"));
-            (format!("{POD}.{list}"), elements)
-        });
+pub(crate) fn decode(template: &Value) -> Result<JobTemplateSpec, Vec<Mistyped>> {
+    const POD: [&str; 3] = ["spec", "template", "spec"];
+    const LISTS: [&str; 4] = ["containers", "ephemeralContainers", "initContainers", "volumes"];
     let mut found = Vec::new();
-    let typed = decode_value(template, "", &mut found);
-    decode_elements::<Container>(containers, &mut found);
-    decode_elements::<EphemeralContainer>(ephemeral, &mut found);
-    decode_elements::<Container>(init, &mut found);
-    let (path, volumes) = volumes;
-    for (index, mut volume) in volumes.into_iter().enumerate() {
+    let typed = decode_value(&without(template, &POD, &LISTS), "", &mut found);
+    let (pod, path) = (template.pointer("/spec/template/spec"), POD.join("."));
+    decode_elements::<Container>(pod, &path, "containers", &mut found);
+    decode_elements::<EphemeralContainer>(pod, &path, "ephemeralContainers", &mut found);
+    decode_elements::<Container>(pod, &path, "initContainers", &mut found);
+    for (path, volume) in elements(pod, &path, "volumes") {
         if found.len() >= MISTYPED_MAX {
             break;
         }
-        let path = format!("{path}[{index}]");
-        let sources = take(&mut volume, "/projected/sources");
-        decode_value::<Volume>(volume, &path, &mut found);
-        decode_elements::<VolumeProjection>((format!("{path}.projected.sources"), sources), &mut found);
+        decode_value::<Volume>(&without(volume, &["projected"], &["sources"]), &path, &mut found);
+        let path = join(&path, "projected");
+        decode_elements::<VolumeProjection>(volume.get("projected"), &path, "sources", &mut found);
     }
     typed.filter(|_| found.is_empty()).ok_or(found)
 }
 
-/// The elements of the list at a pointer, which is empty afterwards.
-fn take(value: &mut Value, pointer: &str) -> Vec<Value> {
-    let list = value.pointer_mut(pointer).and_then(Value::as_array_mut);
-    list.map(std::mem::take).unwrap_or_default()
+/// A copy without the elements of these lists of the mapping below `way`.
+fn without(value: &Value, way: &[&str], lists: &[&str]) -> Value {
+    let Value::Object(members) = value else {
+        return value.clone();
+    };
+    let copied = members.iter().map(|(name, member)| {
+        let copy = match way.split_first() {
+            Some((next, rest)) if next == name => without(member, rest, lists),
+            None if member.is_array() && lists.contains(&name.as_str()) => Value::Array(Vec::new()),
+            Some(_) | None => member.clone(),
+        };
+        (name.clone(), copy)
+    });
+    Value::Object(copied.collect())
 }
 
-fn decode_elements<T: DeserializeOwned>((path, elements): (String, Vec<Value>), found: &mut Vec<Mistyped>) {
-    for (index, element) in elements.into_iter().enumerate() {
+/// The elements of a list, with their paths.
+fn elements<'a>(holder: Option<&'a Value>, path: &str, list: &str) -> impl Iterator<Item = (String, &'a Value)> {
+    let path = join(path, list);
+    let elements = holder.and_then(|holder| holder.get(list)?.as_array());
+    let elements = elements.into_iter().flatten().enumerate();
+    elements.map(move |(index, element)| (format!("{path}[{index}]"), element))
+}
+
+fn decode_elements<T: DeserializeOwned>(holder: Option<&Value>, path: &str, list: &str, found: &mut Vec<Mistyped>) {
+    for (path, element) in elements(holder, path, list) {
         if found.len() >= MISTYPED_MAX {
             return;
         }
-        decode_value::<T>(element, &format!("{path}[{index}]"), found);
+        decode_value::<T>(element, &path, found);
     }
 }
 
 /// Decodes what stands at `base`.
 ///
 /// Decoding stops at the first value of a wrong type, so each is replaced by something harmless and the rest is tried again.
-fn decode_value<T: DeserializeOwned>(mut value: Value, base: &str, found: &mut Vec<Mistyped>) -> Option<T> {
+fn decode_value<T: DeserializeOwned>(value: &Value, base: &str, found: &mut Vec<Mistyped>) -> Option<T> {
+    // Nearly all values are right, and keeping track of paths takes as long as decoding.
+    if let Ok(typed) = T::deserialize(value) {
+        return Some(typed);
+    }
+    let mut value = value.clone();
     let mut outcome = try_decode(&value);
     loop {
         let fault = match outcome {

@@ -2,19 +2,19 @@
 
 use daemonjob_core::names::{GROUP, KIND, PLURAL, TEMPLATE_HASH, VERSION};
 use daemonjob_core::validation::{ErrorKind, FieldError, Former, TEMPLATE_MAX};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::review::{self, Operation, Request};
-use crate::shape::Shape;
+use crate::review::{Operation, Request};
+use crate::shape::{Shape, pick};
 use crate::verdict::Denial;
 
 /// Longest shape of a spec. A template of the largest size has no longer one, and selectors and the rest are small.
 const SHAPE_MAX: usize = TEMPLATE_MAX + (4 << 10);
 /// Longest text of a manifest that `kubectl apply` noted; API servers store no more annotations than this.
 const APPLIED_MAX: usize = 256 << 10;
+/// The annotation that holds it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Longest text of a hash annotation that is decoded; a hash has 64 characters.
 const HASH_MAX: usize = 1 << 10;
 
@@ -149,65 +149,55 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
+    /// Whatever else the object holds is read and left, for what nobody can read is nobody's to pass on.
     fn read(raw: &'a RawValue) -> Result<Self, FieldError> {
-        #[derive(Deserialize)]
-        struct Object<'a> {
-            #[serde(borrow)]
-            metadata: Option<&'a RawValue>,
-            #[serde(borrow)]
-            spec: Option<&'a RawValue>,
-        }
-
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Metadata<'a> {
-            #[serde(borrow)]
-            name: Option<&'a RawValue>,
-            deletion_timestamp: Option<IgnoredAny>,
-            #[serde(borrow)]
-            annotations: Option<&'a RawValue>,
-        }
-
-        // Whatever else it holds is skipped, but what nobody can read is nobody's to pass on.
-        serde_json::from_str::<Shape>(raw.get()).map_err(|error| unreadable(&error))?;
-        let object: Object<'_> = members("object", raw)?;
-        let Some(metadata) = object.metadata else {
+        let [metadata, spec] = members("object", raw, ["metadata", "spec"])?;
+        let Some(metadata) = metadata.and_then(present) else {
             return Err(invalid("metadata", ErrorKind::Required, "is missing"));
         };
-        let metadata: Metadata<'_> = members("metadata", metadata)?;
-        let (annotations, applied) = metadata.annotations.map_or(Ok((Value::Null, None)), annotations)?;
+        let [name, deleted, annotated] = members("metadata", metadata, ["name", "deletionTimestamp", "annotations"])?;
+        for unread in [name, deleted].into_iter().flatten() {
+            serde_json::from_str::<Shape>(unread.get()).map_err(|error| unreadable("metadata", &error))?;
+        }
+        let (annotations, applied) = annotated
+            .and_then(present)
+            .map_or(Ok((Value::Null, None)), annotations)?;
         Ok(Self {
-            name: metadata.name.and_then(|name| serde_json::from_str(name.get()).ok()),
-            is_being_deleted: metadata.deletion_timestamp.is_some(),
+            name: name.and_then(|name| serde_json::from_str(name.get()).ok()),
+            is_being_deleted: deleted.and_then(present).is_some(),
             annotations,
             applied,
-            spec: object.spec.map_or("null", RawValue::get),
+            spec: spec.map_or("null", RawValue::get),
         })
     }
 }
 
-/// The members of a mapping.
-fn members<'a, T: Deserialize<'a>>(path: &str, raw: &'a RawValue) -> Result<T, FieldError> {
+/// The members of a mapping that have these names, unread.
+fn members<'a, const N: usize>(
+    path: &str,
+    raw: &'a RawValue,
+    names: [&'static str; N],
+) -> Result<[Option<&'a RawValue>; N], FieldError> {
     if !raw.get().starts_with('{') {
         return Err(invalid(path, ErrorKind::TypeInvalid, "must be a mapping"));
     }
-    review::object(raw.get()).map_err(|error| unreadable(&error))
+    pick(raw.get(), names).map_err(|error| unreadable(path, &error))
+}
+
+/// A null member counts as absent.
+fn present(raw: &RawValue) -> Option<&RawValue> {
+    (raw.get() != "null").then_some(raw)
 }
 
 /// A mapping that holds the hash annotation alone, and the manifest that `kubectl apply` noted.
 fn annotations(annotations: &RawValue) -> Result<(Value, Option<String>), FieldError> {
-    #[derive(Deserialize)]
-    struct Annotations<'a> {
-        #[serde(borrow, rename = "daemon.justk8s.com/template-hash")]
-        hash: Option<&'a RawValue>,
-        #[serde(borrow, rename = "kubectl.kubernetes.io/last-applied-configuration")]
-        applied: Option<&'a RawValue>,
+    let [hash, applied] = members("metadata.annotations", annotations, [TEMPLATE_HASH, LAST_APPLIED])?;
+    for unread in [hash, applied].into_iter().flatten() {
+        serde_json::from_str::<Shape>(unread.get()).map_err(|error| unreadable("metadata.annotations", &error))?;
     }
-
-    let Annotations { hash, applied } = members("metadata.annotations", annotations)?;
     let applied = applied.map(RawValue::get).filter(|text| text.len() <= APPLIED_MAX);
     let applied = applied.and_then(|text| serde_json::from_str(text).ok());
-    let Some(hash) = hash.map(RawValue::get) else {
+    let Some(hash) = hash.and_then(present).map(RawValue::get) else {
         return Ok((json!({}), applied));
     };
     // What is too long for a hash is only compared with what was there before, which its text does as well.
@@ -221,7 +211,7 @@ fn annotations(annotations: &RawValue) -> Result<(Value, Option<String>), FieldE
 /// Reads a spec into memory, unless its values would take many times the memory of their text.
 fn read_spec(text: &str) -> Result<Value, FieldError> {
     if text.len() > SHAPE_MAX {
-        let Shape(length) = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
+        let Shape(length) = serde_json::from_str(text).map_err(|error| unreadable("spec", &error))?;
         if length > SHAPE_MAX {
             let detail = format!(
                 "is at least {length} bytes long as canonical JSON, at most {TEMPLATE_MAX} are allowed in jobTemplate: \
@@ -230,7 +220,7 @@ fn read_spec(text: &str) -> Result<Value, FieldError> {
             return Err(invalid("spec", ErrorKind::TooLong, &detail));
         }
     }
-    serde_json::from_str(text).map_err(|error| unreadable(&error))
+    serde_json::from_str(text).map_err(|error| unreadable("spec", &error))
 }
 
 fn not_registered(request: &Request<'_>) -> FieldError {
@@ -242,9 +232,9 @@ fn not_registered(request: &Request<'_>) -> FieldError {
     invalid("kind", ErrorKind::Invalid, &detail)
 }
 
-fn unreadable(error: &serde_json::Error) -> FieldError {
+fn unreadable(path: &str, error: &serde_json::Error) -> FieldError {
     let detail = format!("cannot be read (numbers must fit a double, nesting must stay under 128): {error}");
-    invalid("object", ErrorKind::Invalid, &detail)
+    invalid(path, ErrorKind::Invalid, &detail)
 }
 
 fn invalid(path: &str, kind: ErrorKind, detail: &str) -> FieldError {

@@ -16,10 +16,10 @@ pub(crate) fn validate(subject: &Subject) -> Verdict {
     let mut warnings = Vec::new();
     let mut hash = None;
     if !subject.has_unchanged_spec() {
-        let reading = validation::read(&subject.name, subject.spec());
-        hash = reading.runnable().ok().map(|spec| spec.template.hash().clone());
-        errors = reading.errors;
-        warnings = reading.warnings;
+        let judgement = validation::judge(&subject.name, subject.spec());
+        hash = judgement.hash;
+        errors = judgement.errors;
+        warnings = judgement.warnings;
         let applied = subject.applied.as_deref();
         errors.extend(applied.map_or_else(Vec::new, |manifest| validation::left_out(manifest, subject.spec())));
         if let Some(former) = subject.former() {

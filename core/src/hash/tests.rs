@@ -373,6 +373,15 @@ fn edit(value: &mut Value, edit: Edit) {
     }
 }
 
+#[test]
+fn what_is_normal_is_not_copied() {
+    let is_copied = |template: &Value| matches!(normalised(template), Some(Cow::Owned(_)));
+    assert!(!is_copied(&json!({"a": [1, null, true, -7, "x"], "b": {}})));
+    for template in [json!({"a": null}), json!({"a": [1.0]}), json!(1_u64 << 54)] {
+        assert!(is_copied(&template), "{template}");
+    }
+}
+
 proptest! {
     #[test]
     fn b55_hash_is_stable_under_key_order_nulls_and_number_form(template in any_json()) {
@@ -416,6 +425,12 @@ proptest! {
     fn canonical_form_is_its_own_canonical_form(template in any_json()) {
         let once = canonical(&template).unwrap();
         prop_assert_eq!(canonical(&serde_json::from_slice(&once).unwrap()).unwrap(), once);
+    }
+
+    #[test]
+    fn the_normal_value_is_what_the_canonical_form_holds(template in any_json()) {
+        let read: Value = serde_json::from_slice(&canonical(&template).unwrap()).unwrap();
+        prop_assert_eq!(normalised(&template).unwrap().into_owned(), read);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `spec.jobTemplate`: the Job and the metadata of Job and Pod. The Pod itself is in [`super::pod`].
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::batch::v1::JobTemplateSpec;
 use serde_json::Value;
 
@@ -7,9 +9,9 @@ use super::ErrorKind;
 use super::labels::{key_fault, value_fault};
 use super::place::{Findings, Place};
 use super::pod;
-use crate::hash::{TemplateHash, canonical_within, inexact_numbers};
+use crate::hash::{Digest, NESTING_MAX, TemplateHash, inexact_numbers, normalised};
 use crate::names::RESERVED_PREFIX;
-use crate::template::{Template, decode, described, join};
+use crate::template::{decode, described, join};
 
 /// Longest canonical template. With it a DaemonJob and each of its Jobs stay far below what etcd stores (1.5 MiB),
 /// and a thousand creates stay a matter of megabytes.
@@ -53,10 +55,16 @@ const JOB_CONTROLLER_LABELS: [&str; 2] = ["controller-uid", "job-name"];
 /// Labels that charts give their objects and that change with each release of the chart.
 const RELEASE_LABELS: [&str; 3] = ["app.kubernetes.io/version", "chart", "helm.sh/chart"];
 
-/// Checks the template; gives it back if all of it can be read.
+/// What is known of a template that passed.
+pub(super) struct Known {
+    pub(super) hash: TemplateHash,
+    pub(super) typed: JobTemplateSpec,
+}
+
+/// Checks the template; says what is known of it if all of it can be read.
 ///
 /// All rules look at the canonical form, where 1.0 is 1 and nulls are gone: what has one hash gets one verdict.
-pub(super) fn read(place: &Place<'_>, found: &mut Findings) -> Option<Template> {
+pub(super) fn read(place: &Place<'_>, found: &mut Findings) -> Option<Known> {
     let Some(raw) = place.value else {
         found.error(
             place,
@@ -73,27 +81,26 @@ pub(super) fn read(place: &Place<'_>, found: &mut Findings) -> Option<Template> 
         );
         return None;
     }
-    let canonical = match canonical_within(TEMPLATE_MAX, raw) {
-        Ok(canonical) => canonical,
-        Err(length) => {
-            let detail = format!(
-                "is {length} bytes long as canonical JSON, at most {TEMPLATE_MAX} are allowed: \
-                 move files and scripts into a ConfigMap or the image"
-            );
-            found.error(place, ErrorKind::TooLong, detail);
-            // Admission answers for its memory: such a template is not held twice, and its types are not looked at.
-            check(place, found);
-            return None;
-        }
-    };
-    let Ok(normal) = serde_json::from_slice(&canonical) else {
-        found.error(place, ErrorKind::Invalid, "is nested too deeply");
+    let Digest { hash, length } = Digest::of(raw);
+    if length > TEMPLATE_MAX {
+        let detail = format!(
+            "is {length} bytes long as canonical JSON, at most {TEMPLATE_MAX} are allowed: \
+             move files and scripts into a ConfigMap or the image"
+        );
+        found.error(place, ErrorKind::TooLong, detail);
+        // Admission answers for its memory: such a template is not held twice, and its types are not looked at.
+        check(place, found);
+        return None;
+    }
+    let Some(normal) = normalised(raw) else {
+        let detail = format!("is nested too deeply: at most {NESTING_MAX} levels are allowed");
+        found.error(place, ErrorKind::Invalid, detail);
         return None;
     };
-    check(&Place::new(place.path(), &normal), found);
-    let hash = read_hash(place, raw, &canonical, found);
-    let (typed, hash) = (read_types(place, normal, found)?, hash?);
-    Some(Template::new(raw.clone(), hash, typed))
+    check(&place.with(&normal), found);
+    let is_exact = matches!(normal, Cow::Borrowed(_)) || check_numbers(place, raw, found);
+    let typed = read_types(place, &normal, found)?;
+    is_exact.then_some(Known { hash, typed })
 }
 
 fn check(template: &Place<'_>, found: &mut Findings) {
@@ -105,25 +112,25 @@ fn check(template: &Place<'_>, found: &mut Findings) {
     pod::check(&pod.member("spec"), found);
 }
 
-fn read_hash(place: &Place<'_>, raw: &Value, canonical: &[u8], found: &mut Findings) -> Option<TemplateHash> {
+fn check_numbers(place: &Place<'_>, raw: &Value, found: &mut Findings) -> bool {
     let inexact = inexact_numbers(raw, Findings::MAX);
     for number in &inexact {
         let detail = format!(
             "{} is not exact as a double; quote it, or use a number within ±2^53",
             number.text
         );
-        found.error_at(join(place.path(), &number.path), ErrorKind::Invalid, detail);
+        found.error_at(join(&place.path(), &number.path), ErrorKind::Invalid, detail);
     }
-    inexact.is_empty().then(|| TemplateHash::of_canonical(canonical))
+    inexact.is_empty()
 }
 
-fn read_types(place: &Place<'_>, template: Value, found: &mut Findings) -> Option<JobTemplateSpec> {
+fn read_types(place: &Place<'_>, template: &Value, found: &mut Findings) -> Option<JobTemplateSpec> {
     let mistyped = match decode(template) {
         Ok(typed) => return Some(typed),
         Err(mistyped) => mistyped,
     };
     for fault in mistyped {
-        let path = join(place.path(), &fault.path);
+        let path = join(&place.path(), &fault.path);
         if !found.has_error_at(&path) {
             found.error_at(path, ErrorKind::TypeInvalid, fault.detail);
         }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::hash::TemplateHash;
 use crate::names::DAEMONJOB_NAME_MAX;
 use crate::selection::Selection;
 use crate::template::{Template, described};
@@ -88,6 +89,17 @@ pub struct Spec {
     pub template: Template,
 }
 
+/// What [`judge`] says of a spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// All faults; none if the spec is valid.
+    pub errors: Vec<FieldError>,
+    /// What a user should know although it is allowed.
+    pub warnings: Vec<String>,
+    /// The hash of its template, if it is known by now.
+    pub hash: Option<TemplateHash>,
+}
+
 /// What [`read`] made of a spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
@@ -117,8 +129,48 @@ impl Reading {
     }
 }
 
+/// Judges the spec of the DaemonJob `name`, as [`read`] does, and keeps nothing of it.
+pub fn judge(name: &str, spec: &Value) -> Judgement {
+    let examined = examine(name, spec);
+    Judgement {
+        errors: examined.errors,
+        warnings: examined.warnings,
+        hash: examined.sound.map(|sound| sound.template.hash),
+    }
+}
+
 /// Reads the spec of the DaemonJob `name`.
 pub fn read(name: &str, spec: &Value) -> Reading {
+    let examined = examine(name, spec);
+    let spec = examined.sound.map(|sound| Spec {
+        replace: sound.replace,
+        selection: sound.selection,
+        template: Template::new(spec["jobTemplate"].clone(), sound.template.hash, sound.template.typed),
+    });
+    Reading {
+        errors: examined.errors,
+        warnings: examined.warnings,
+        both_selectors: examined.both_selectors,
+        spec,
+    }
+}
+
+/// What was found in a spec.
+struct Examined {
+    errors: Vec<FieldError>,
+    warnings: Vec<String>,
+    both_selectors: bool,
+    sound: Option<Sound>,
+}
+
+/// The parts of a spec that can be run.
+struct Sound {
+    replace: bool,
+    selection: Selection,
+    template: job::Known,
+}
+
+fn examine(name: &str, spec: &Value) -> Examined {
     let mut found = Findings::default();
     check_name(name, &mut found);
     let place = Place::new("spec", spec);
@@ -133,11 +185,11 @@ pub fn read(name: &str, spec: &Value) -> Reading {
         };
         found.error(&place, kind, detail);
         let (errors, warnings) = found.into_parts();
-        return Reading {
+        return Examined {
             errors,
             warnings,
             both_selectors: false,
-            spec: None,
+            sound: None,
         };
     }
 
@@ -150,7 +202,7 @@ pub fn read(name: &str, spec: &Value) -> Reading {
     }
 
     let sound = if found.is_clean() { template } else { None };
-    let spec = sound.map(|template| Spec {
+    let sound = sound.map(|template| Sound {
         replace,
         selection: selectors.selection,
         template,
@@ -158,11 +210,11 @@ pub fn read(name: &str, spec: &Value) -> Reading {
     let both_selectors = selectors.conflict.is_some();
     let (mut errors, warnings) = found.into_parts();
     errors.splice(0..0, selectors.conflict);
-    Reading {
+    Examined {
         errors,
         warnings,
         both_selectors,
-        spec,
+        sound,
     }
 }
 

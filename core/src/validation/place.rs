@@ -1,22 +1,19 @@
 //! Walking through raw JSON without losing the path, and collecting what is wrong on the way.
 
-use std::cell::OnceCell;
-use std::rc::Rc;
+use std::iter;
 
 use serde_json::Value;
 
 use super::{ErrorKind, FieldError};
-use crate::template::push_member;
+use crate::template::{push_member, shorten};
 
-/// A place in the spec: what is there, and its path.
+/// A place in the spec: what is there, and the way to it.
 ///
-/// Nearly all places that are looked at are in order, and nobody asks for their paths; so these are put together late.
-#[derive(Clone)]
+/// Nearly all places that are looked at are in order, and nobody asks for their paths; so a path is put together only then.
+#[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    /// The path of what holds it.
-    holder: Rc<str>,
+    holder: Option<&'a Self>,
     step: Step<'a>,
-    own: OnceCell<Rc<str>>,
     /// What is there; a null counts as nothing.
     pub(super) value: Option<&'a Value>,
     /// The place is inside of something that cannot have members, so that nobody can tell whether it is missing.
@@ -29,71 +26,89 @@ enum Step<'a> {
     Element(usize),
     /// In a map of the user's keys.
     Key(&'a str),
+    /// Through all of these members.
+    Members(&'a [&'a str]),
     Member(&'a str),
-    /// Its path is that of the holder.
-    Here,
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn new(path: &str, value: &'a Value) -> Self {
+    pub(super) fn new(path: &'a str, value: &'a Value) -> Self {
         Self {
-            holder: path.into(),
-            step: Step::Here,
-            own: OnceCell::new(),
+            holder: None,
+            step: Step::Member(path),
             value: some(value),
             is_unreachable: false,
         }
     }
 
-    pub(super) fn path(&self) -> &str {
-        self.shared_path()
-    }
-
-    fn shared_path(&self) -> &Rc<str> {
-        self.own.get_or_init(|| match self.step {
-            Step::Element(index) => format!("{}[{index}]", self.holder).into(),
-            Step::Here => Rc::clone(&self.holder),
-            Step::Key(key) => format!("{}[{}]", self.holder, crate::template::shorten(key)).into(),
-            Step::Member(name) => {
-                let mut path = String::from(&*self.holder);
-                push_member(&mut path, name);
-                path.into()
-            }
-        })
-    }
-
-    fn step(&self, step: Step<'a>, value: Option<&'a Value>) -> Self {
+    /// The same place, if this were there.
+    pub(super) fn with(&self, value: &'a Value) -> Self {
         Self {
-            holder: Rc::clone(self.shared_path()),
+            value: some(value),
+            ..*self
+        }
+    }
+
+    pub(super) fn path(&self) -> String {
+        let mut steps: Vec<Step<'_>> = iter::successors(Some(self), |place| place.holder)
+            .map(|place| place.step)
+            .collect();
+        let mut path = String::new();
+        while let Some(step) = steps.pop() {
+            step.append_to(&mut path);
+        }
+        path
+    }
+
+    fn step<'b>(&'b self, step: Step<'b>, value: Option<&'b Value>) -> Place<'b> {
+        Place {
+            holder: Some(self),
             step,
-            own: OnceCell::new(),
             value: value.and_then(some),
             is_unreachable: false,
         }
     }
 
     /// The member of that name, whether it is there or not.
-    pub(super) fn member(&self, name: &'a str) -> Self {
-        let is_mapping = self.value.is_none_or(Value::is_object);
-        Self {
-            is_unreachable: self.is_unreachable || !is_mapping,
-            ..self.step(Step::Member(name), self.value.and_then(|value| value.get(name)))
+    pub(super) fn member<'b>(&'b self, name: &'b str) -> Place<'b> {
+        let (value, is_unreachable) = self.look_up(name);
+        Place {
+            is_unreachable,
+            ..self.step(Step::Member(name), value)
         }
     }
 
     /// The member below all these names.
-    pub(super) fn below(&self, names: &[&'a str]) -> Self {
-        names.iter().fold(self.clone(), |place, name| place.member(name))
+    pub(super) fn below<'b>(&'b self, names: &'b [&'b str]) -> Place<'b> {
+        let below = names.iter().fold(*self, |place, name| {
+            let (value, is_unreachable) = place.look_up(name);
+            Place {
+                value: value.and_then(some),
+                is_unreachable,
+                ..place
+            }
+        });
+        Place {
+            holder: Some(self),
+            step: Step::Members(names),
+            ..below
+        }
+    }
+
+    fn look_up(&self, name: &str) -> (Option<&'a Value>, bool) {
+        let is_mapping = self.value.is_none_or(Value::is_object);
+        let value = self.value.and_then(|value| value.get(name));
+        (value, self.is_unreachable || !is_mapping)
     }
 
     /// The pairs of a map. Their paths have the key in brackets.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (&'a str, Self)> {
+    pub(super) fn pairs<'b>(&'b self) -> impl Iterator<Item = (&'b str, Place<'b>)> {
         let members = self.value.and_then(Value::as_object).into_iter().flatten();
         members.map(|(key, value)| (key.as_str(), self.step(Step::Key(key), Some(value))))
     }
 
     /// The elements of a list. A null element is left to the typed check.
-    pub(super) fn elements(&self) -> impl Iterator<Item = Self> {
+    pub(super) fn elements<'b>(&'b self) -> impl Iterator<Item = Place<'b>> {
         let elements = self.value.and_then(Value::as_array).into_iter().flatten();
         elements
             .enumerate()
@@ -117,6 +132,17 @@ impl<'a> Place<'a> {
     /// Nothing is there, or as little as generators write for it: `""`, `[]`, `{}`.
     pub(super) fn is_empty(&self) -> bool {
         self.value.is_none_or(is_empty)
+    }
+}
+
+impl Step<'_> {
+    fn append_to(self, path: &mut String) {
+        match self {
+            Self::Element(index) => path.push_str(&format!("[{index}]")),
+            Self::Key(key) => path.push_str(&format!("[{}]", shorten(key))),
+            Self::Members(names) => names.iter().for_each(|name| push_member(path, name)),
+            Self::Member(name) => push_member(path, name),
+        }
     }
 }
 
@@ -147,7 +173,7 @@ impl Findings {
     pub(super) const MAX: usize = 100;
 
     pub(super) fn error(&mut self, place: &Place<'_>, kind: ErrorKind, detail: impl Into<String>) {
-        self.error_at(place.path().to_owned(), kind, detail);
+        self.error_at(place.path(), kind, detail);
     }
 
     pub(super) fn error_at(&mut self, path: String, kind: ErrorKind, detail: impl Into<String>) {

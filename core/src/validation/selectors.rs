@@ -9,7 +9,7 @@ use super::place::{Findings, Place};
 use super::{ErrorKind, FieldError};
 use crate::names::{EXCLUSION, EXCLUSION_ALIAS, INCLUSION};
 use crate::selection::{Selection, Wanted, yaml_words};
-use crate::template::described;
+use crate::template::{described, shorten};
 
 /// Most labels in one selector.
 pub(super) const PAIRS_MAX: usize = 32;
@@ -60,7 +60,7 @@ pub(super) fn read(spec: &Place<'_>, found: &mut Findings) -> Selectors {
 
     let is_conflict = !inclusion.is_empty() && !exclusion.is_empty();
     let conflict = is_conflict.then(|| FieldError {
-        path: exclusion.path().to_owned(),
+        path: exclusion.path(),
         kind: ErrorKind::Forbidden,
         detail: format!(
             "`{}` and `{}` are mutually exclusive: remove one",
@@ -125,7 +125,7 @@ fn read_pairs(selector: &Place<'_>, sense: Sense, found: &mut Findings) -> BTree
 }
 
 fn read_value(key: &str, pair: &Place<'_>, sense: Sense, found: &mut Findings) -> Option<Wanted> {
-    let key = crate::template::shorten(key);
+    let key = || shorten(key);
     let detail = match pair.value {
         Some(Value::String(text)) => {
             if let Some(fault) = value_fault(text) {
@@ -134,21 +134,28 @@ fn read_value(key: &str, pair: &Place<'_>, sense: Sense, found: &mut Findings) -
             return Some(Wanted::Text(text.clone()));
         }
         Some(Value::Bool(boolean)) => {
-            found.warn(pair, &boolean_warning(&key, *boolean, sense));
+            found.warn(pair, &boolean_warning(&key(), *boolean, sense));
             return Some(Wanted::Boolean(*boolean));
         }
         Some(Value::Number(number)) => {
+            let key = key();
             format!(
                 "must be a string, not the number {number}; quote it: `{key}: \"{number}\"` (YAML reads an unquoted 010 as 8)"
             )
         }
         Some(Value::Array(_)) => {
-            format!("must be a string, not a list; give one value and quote it: `{key}: \"value\"`")
+            format!(
+                "must be a string, not a list; give one value and quote it: `{}: \"value\"`",
+                key()
+            )
         }
         Some(Value::Object(_)) => {
-            format!("must be a string, not a mapping; give one value and quote it: `{key}: \"value\"`")
+            format!(
+                "must be a string, not a mapping; give one value and quote it: `{}: \"value\"`",
+                key()
+            )
         }
-        None | Some(Value::Null) => without_value(&key),
+        None | Some(Value::Null) => without_value(&key()),
     };
     found.error(pair, ErrorKind::TypeInvalid, detail);
     None

@@ -1000,3 +1000,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn b29_what_a_list_of_jobs_could_not_be_read_with_is_refused() {
+    // A template that holds a list at `jobTemplate.spec.x` has two levels above it.
+    let nested = |levels: usize| (2..levels).fold(json!([]), |inner, _| json!([inner]));
+    assert!(read("x", &with_job("x", nested(100))).is_valid());
+    let refused = read("x", &with_job("x", nested(101)));
+    assert_eq!(
+        refused.errors[0].to_string(),
+        "spec.jobTemplate: is nested too deeply: at most 100 levels are allowed"
+    );
+}

@@ -16,10 +16,10 @@ use super::*;
 #[case::b28_null_metadata(r#"{"metadata":null}"#, "metadata")]
 #[case::b28_text_metadata(r#"{"metadata":"x"}"#, "metadata")]
 #[case::text_annotations(r#"{"metadata":{"annotations":"x"}}"#, "metadata.annotations")]
-#[case::b29_130_deep(&nested(130), "object")]
-#[case::b29_200000_deep(&nested(200_000), "object")]
-#[case::b30_infinite(r#"{"metadata":{},"spec":{"jobTemplate":{"x":1e400}}}"#, "object")]
-#[case::b15_surrogate_in_the_object(r#"{"metadata":{},"spec":"\ud800"}"#, "object")]
+#[case::b29_130_deep(&nested(130), "spec")]
+#[case::b29_200000_deep(&nested(200_000), "spec")]
+#[case::b30_infinite(r#"{"metadata":{},"spec":{"jobTemplate":{"x":1e400}}}"#, "spec")]
+#[case::b15_surrogate_in_the_object(r#"{"metadata":{},"spec":"\ud800"}"#, "spec")]
 #[tokio::test]
 async fn a_hostile_object_is_denied_with_its_uid(#[case] object: &str, #[case] field: &str) {
     for path in ["/mutate", "/validate"] {
@@ -118,8 +118,8 @@ async fn a_denial_shows_a_hundred_causes_and_counts_the_rest() {
 #[tokio::test]
 async fn paths_of_a_denial_are_cut() {
     let mut numbers = json!(vec![9_007_199_254_740_993_u64; 500]);
-    for _ in 0..100 {
-        numbers = json!({"n".repeat(100): numbers});
+    for _ in 0..50 {
+        numbers = json!({"n".repeat(80): numbers});
     }
     let object = sample_with("/spec/jobTemplate/spec/x", numbers);
     let answer = create("/validate", &object).await;
