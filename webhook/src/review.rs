@@ -3,9 +3,13 @@
 //! Reading has two stages. The envelope is decoded here, and `object` and `oldObject` stay unread text;
 //! skipping them takes no recursion. So an object that cannot be read is still answered with the request's uid.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::Bytes;
 use data_encoding::BASE64;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -120,9 +124,28 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_j
     serde_json::from_str(text)
 }
 
+/// The same within a review.
 fn mapping<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    let raw = <&RawValue>::deserialize(deserializer)?;
-    object(raw.get()).map_err(|error| without_position(&error))
+    deserializer.deserialize_any(Mapping(PhantomData))
+}
+
+struct Mapping<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Mapping<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
+    }
+
+    /// The error that is usual would repeat the text.
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<T, E> {
+        Err(E::custom("expected a JSON object"))
+    }
 }
 
 fn short<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
@@ -158,30 +181,49 @@ fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 pub(crate) fn parse(body: &[u8]) -> Result<Request<'_>, Malformed> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Envelope<'a> {
+    struct Review<'a> {
         #[serde(deserialize_with = "short")]
         api_version: String,
         #[serde(deserialize_with = "short")]
         kind: String,
-        // Unread: of another version, the request has another shape, and the answer should name the version.
-        #[serde(borrow)]
-        request: &'a RawValue,
+        #[serde(borrow, deserialize_with = "mapping")]
+        request: Request<'a>,
     }
 
     let text = std::str::from_utf8(body).map_err(|_| Malformed::Utf8)?;
-    let envelope: Envelope<'_> = object(text).map_err(Malformed::Json)?;
-    if envelope.api_version != API_VERSION || envelope.kind != KIND {
-        return Err(Malformed::Kind {
-            api_version: envelope.api_version,
-            kind: envelope.kind,
-        });
-    }
-    let request: Request<'_> = object(envelope.request.get()).map_err(Malformed::Json)?;
-    let length = request.uid.len();
+    let review: Review<'_> = object(text).map_err(|error| malformed(text, error))?;
+    check_kind(review.api_version, review.kind)?;
+    let length = review.request.uid.len();
     if length == 0 || length > UID_MAX {
         return Err(Malformed::Uid { length, max: UID_MAX });
     }
-    Ok(request)
+    Ok(review.request)
+}
+
+/// Of another version, the request has another shape, and the answer should name the version.
+fn malformed(text: &str, error: serde_json::Error) -> Malformed {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Envelope {
+        #[serde(deserialize_with = "short")]
+        api_version: String,
+        #[serde(deserialize_with = "short")]
+        kind: String,
+    }
+
+    let kind = object(text).map(|Envelope { api_version, kind }| check_kind(api_version, kind));
+    match kind {
+        Ok(Err(other)) => other,
+        Ok(Ok(())) | Err(_) => Malformed::Json(error),
+    }
+}
+
+fn check_kind(api_version: String, kind: String) -> Result<(), Malformed> {
+    if api_version == API_VERSION && kind == KIND {
+        Ok(())
+    } else {
+        Err(Malformed::Kind { api_version, kind })
+    }
 }
 
 /// The answer to the request with this uid, as JSON.
