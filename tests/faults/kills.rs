@@ -151,7 +151,6 @@ fn assert_the_same_however_it_is_killed(play: &Play) {
 }
 
 #[test]
-#[ignore = "not seen to end within nine minutes: each kill waits for a Lease to end"]
 fn f1_killed_with_any_write_of_a_fan_out_it_ends_as_undisturbed() {
     assert_the_same_however_it_is_killed(&Play {
         setting: None,
@@ -163,7 +162,6 @@ fn f1_killed_with_any_write_of_a_fan_out_it_ends_as_undisturbed() {
 }
 
 #[test]
-#[ignore = "not seen to end within nine minutes: each kill waits for a Lease to end"]
 fn f1_f2_killed_with_any_write_of_a_replacement_it_ends_as_undisturbed() {
     assert_the_same_however_it_is_killed(&Play {
         setting: Some(on(daemon_job("it"), TEST)),

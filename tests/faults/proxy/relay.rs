@@ -117,6 +117,7 @@ impl Line {
         let mut killing = self.shared.killing.lock().await;
         // It came from a process that is dead by now.
         if self.severed.is_cancelled() {
+            drop(killing);
             return never().await;
         }
         let Some(appointed) = killing.as_mut() else {
