@@ -1,0 +1,225 @@
+//! The stage of all tests here: one cluster whose only node runs containers, with the image in its store.
+
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use daemonjob_cluster::{Cluster, Component, ExtraArg, Options, Output, Tools, until};
+use serde_json::Value;
+
+use crate::image;
+use crate::release::{Helm, Release, make_namespace};
+use crate::support::monitor::{AUDIT_POLICY, Monitor};
+use crate::support::trial::{items, namespace_of_this_test, show, text};
+use crate::support::watch::Watch;
+use crate::support::world::SYSTEM;
+
+/// The node.
+pub(crate) const NODE: &str = "node-1";
+/// Containers start and end in seconds; a busy machine may take long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
+
+/// The label of the Pods that the chart makes.
+const REPLICAS: &str = "app.kubernetes.io/name=daemonjob";
+
+/// Whether the full numbers are asked for.
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("SOAK").is_some_and(|value| value == "1")
+}
+
+/// The programs; none, said aloud, where no real node can run.
+pub(crate) fn tools() -> Option<&'static Tools> {
+    static TOOLS: OnceLock<Option<Tools>> = OnceLock::new();
+    let tools = TOOLS.get_or_init(|| Tools::of_a_real_node_or_skip().expect("the tools are there or can be built"));
+    tools.as_ref()
+}
+
+/// What all tests share.
+pub(crate) struct Stage {
+    pub(crate) tools: &'static Tools,
+    pub(crate) cluster: Cluster,
+    monitor: Monitor,
+    /// What is installed, between the tests as well.
+    release: Option<Release>,
+}
+
+static STAGE: Mutex<Option<Stage>> = Mutex::new(None);
+
+/// The stage, for as long as a test has it, and a namespace of the test's own.
+pub(crate) struct Act {
+    stage: MutexGuard<'static, Option<Stage>>,
+    pub(crate) namespace: String,
+}
+
+impl Act {
+    /// Waits for the stage, which the first test sets; nothing is installed on it.
+    pub(crate) fn bare() -> Option<Self> {
+        Self::begin(|stage| {
+            if let Some(release) = stage.release.take() {
+                release.remove(&stage.cluster);
+            }
+        })
+    }
+
+    /// The same with the chart installed, which may be the one that an earlier test left.
+    pub(crate) fn installed() -> Option<Self> {
+        Self::begin(|stage| {
+            let install = || Release::install(&stage.cluster, Helm::FourServerSide, &[]);
+            stage.release.get_or_insert_with(install);
+        })
+    }
+
+    fn begin(prepare: impl FnOnce(&mut Stage)) -> Option<Self> {
+        let tools = tools()?;
+        let mut stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready = stage.get_or_insert_with(|| Stage::set(tools));
+        prepare(ready);
+        let namespace = namespace_of_this_test();
+        make_namespace(&ready.cluster, &namespace);
+        Some(Self { stage, namespace })
+    }
+
+    /// Runs kubectl in the namespace of this test.
+    pub(crate) fn try_run(&self, line: &str) -> Result<String> {
+        let words = line.split_whitespace().chain(["--namespace", &self.namespace]);
+        self.cluster.run(words)
+    }
+
+    /// The same; it must succeed.
+    pub(crate) fn run(&self, line: &str) -> String {
+        self.try_run(line).expect("kubectl succeeds")
+    }
+
+    /// The JSON that a kubectl prints in the namespace of this test.
+    pub(crate) fn json(&self, line: &str) -> Value {
+        let text = self.run(&format!("{line} -o json"));
+        serde_json::from_str(&text).expect("kubectl prints JSON")
+    }
+
+    /// Applies a manifest that must be admitted.
+    pub(crate) fn apply(&self, manifest: &impl ToString) {
+        let words = ["apply", "--namespace", &self.namespace, "-f", "-"];
+        let applied = self.cluster.kubectl_stdin(words, &manifest.to_string());
+        applied.and_then(Output::checked).expect("it is admitted");
+    }
+
+    /// Waits until a condition of a DaemonJob is true.
+    pub(crate) fn wait_for(&self, daemon_job: &str, condition: &str) {
+        self.run(&format!(
+            "wait dj/{daemon_job} --for=condition={condition} --timeout=180s"
+        ));
+    }
+
+    /// Records what becomes of the objects of a kind.
+    pub(crate) fn watch(&self, what: &str) -> Watch {
+        Watch::start_in(&self.cluster, self.tools, &self.namespace, what, 0)
+    }
+}
+
+impl Deref for Act {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        self.stage.as_ref().expect("it is set until the act ends")
+    }
+}
+
+impl Drop for Act {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What went wrong for one test must not go wrong for the next. The logs are kept as the cluster goes.
+            show(&self.told());
+            self.stage.take();
+            return;
+        }
+        let sent = self.monitor.complaint().expect("the audit log can be read");
+        let complaint = self.complaint().or(sent);
+        let gone = self
+            .cluster
+            .run(["delete", "namespace", &self.namespace, "--wait=false"]);
+        assert_eq!(complaint, None);
+        gone.expect("it is there");
+    }
+}
+
+/// A cluster with a real node and the image.
+pub(crate) fn cluster(tools: &Tools) -> Cluster {
+    let options = Options {
+        real_node: Some(NODE.to_owned()),
+        audit_policy: Some(AUDIT_POLICY.to_owned()),
+        // A node counts as gone after three heartbeats that did not come.
+        extra_args: vec![ExtraArg::new(
+            Component::KubeControllerManager,
+            "node-monitor-grace-period",
+            "30s",
+        )],
+        ..Options::default()
+    };
+    let cluster = Cluster::start(tools, &options).expect("a cluster starts");
+    cluster
+        .import_image(image::file(), image::NAME)
+        .expect("the node takes the image");
+    cluster
+}
+
+impl Stage {
+    fn set(tools: &'static Tools) -> Self {
+        let cluster = cluster(tools);
+        Self {
+            tools,
+            monitor: Monitor::new(&cluster),
+            cluster,
+            release: None,
+        }
+    }
+
+    /// Asks until there is a value.
+    pub(crate) fn eventually<T>(&self, what: &str, probe: impl FnMut() -> Result<Option<T>>) -> T {
+        until(what, DEADLINE, probe).expect("it comes in time")
+    }
+
+    /// The names of the replicas' Pods that are not being deleted.
+    pub(crate) fn replicas(&self) -> Vec<String> {
+        let words = ["get", "pods", "--namespace", SYSTEM, "--selector", REPLICAS];
+        let pods = self.cluster.json(words).expect("they can be listed");
+        let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+        let name = |pod: &Value| text(&pod["metadata"]["name"]);
+        items(&pods).iter().filter(stays).map(name).collect()
+    }
+
+    /// What the replicas that are there have logged.
+    fn logs(&self) -> String {
+        let words = [
+            "logs",
+            "--namespace",
+            SYSTEM,
+            "--selector",
+            REPLICAS,
+            "--prefix",
+            "--tail=-1",
+        ];
+        let logs = self.cluster.kubectl(words).expect("kubectl runs");
+        logs.stdout
+    }
+
+    /// A line of the logs that tells of a defect, or of a right that the chart does not give.
+    fn complaint(&self) -> Option<String> {
+        let is_denied = |line: &str| line.contains("system:serviceaccount:") && line.contains("cannot");
+        let is_complaint =
+            |line: &&str| is_denied(line) || line.contains("InternalError") || line.contains("panicked at");
+        self.logs().lines().find(is_complaint).map(str::to_owned)
+    }
+
+    /// Everything that may explain a failure.
+    fn told(&self) -> String {
+        const SHOWN: usize = 120;
+        let logs = self.logs();
+        let lines: Vec<&str> = logs.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(SHOWN)..).unwrap_or_default();
+        let pods = self.cluster.kubectl(["get", "dj,jobs,pods,nodes", "-A", "-o", "wide"]);
+        let events = self.cluster.kubectl(["get", "events", "-n", SYSTEM]);
+        let [pods, events] = [pods, events].map(|output| output.map(|it| it.stdout).unwrap_or_default());
+        format!("{pods}\n{events}\n{}\n", tail.join("\n"))
+    }
+}
