@@ -6,6 +6,8 @@
 //! `SOAK=1` asks for the full numbers: twenty fresh clusters, half a minute of grace, two minutes without a kubelet, a
 //! thousand nodes.
 
+mod console;
+mod first_steps;
 mod image;
 mod release;
 mod releases;
