@@ -65,11 +65,18 @@ impl Report {
 impl Load {
     /// Creates that are not stored.
     pub(crate) fn start(cluster: &Cluster) -> Self {
-        Self::start_with(cluster, tools(), RATE, "?dryRun=All", daemon_job("load"))
+        Self::start_with(
+            cluster,
+            tools(),
+            RATE,
+            "default/daemonjobs?dryRun=All",
+            daemon_job("load"),
+        )
     }
 
-    /// Creates of DaemonJobs like this one, each under a name of its own, so many a second.
-    pub(crate) fn start_with(cluster: &Cluster, tools: &Tools, rate: &str, query: &str, mut daemon_job: Value) -> Self {
+    /// Creates of DaemonJobs like this one, each under a name of its own, so many a second; the path begins with the
+    /// namespace.
+    pub(crate) fn start_with(cluster: &Cluster, tools: &Tools, rate: &str, path: &str, mut daemon_job: Value) -> Self {
         daemon_job["metadata"] = json!({"generateName": "load-"});
         let folder = cluster.folder().join("load");
         std::fs::create_dir_all(&folder).expect("the folder can be written");
@@ -90,7 +97,7 @@ impl Load {
             .arg("-key")
             .arg(key)
             .arg("-targets")
-            .arg(targets(cluster, &folder, query, &daemon_job))
+            .arg(targets(cluster, &folder, path, &daemon_job))
             .arg("-output")
             .arg(&results)
             .stdin(Stdio::null())
@@ -120,16 +127,15 @@ impl Drop for Load {
     }
 }
 
-fn targets(cluster: &Cluster, folder: &Path, query: &str, daemon_job: &Value) -> PathBuf {
+fn targets(cluster: &Cluster, folder: &Path, path: &str, daemon_job: &Value) -> PathBuf {
     let body_file = folder.join("body.json");
     std::fs::write(&body_file, daemon_job.to_string()).expect("the folder can be written");
     let server = config(cluster)["clusters"][0]["cluster"]["server"]
         .as_str()
         .expect("a kubeconfig names a server")
         .to_owned();
-    let path = "/apis/daemon.justk8s.com/v1alpha1/namespaces/default/daemonjobs";
     let text = format!(
-        "POST {server}{path}{query}\nContent-Type: application/json\n@{}\n",
+        "POST {server}/apis/daemon.justk8s.com/v1alpha1/namespaces/{path}\nContent-Type: application/json\n@{}\n",
         body_file.display()
     );
     let file = folder.join("targets");

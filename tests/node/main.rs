@@ -7,10 +7,17 @@
 //! thousand nodes.
 
 mod console;
+mod figures;
 mod first_steps;
 mod image;
+#[path = "../admission/load.rs"]
+#[expect(dead_code, reason = "tests/admission uses the rest of it")]
+mod load;
+mod outage;
 mod release;
 mod releases;
+mod replacing;
+mod replicas;
 mod sample;
 mod stage;
 #[path = "../apiserver/support/mod.rs"]

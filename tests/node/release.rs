@@ -1,6 +1,6 @@
 //! The chart as a release: installed, and taken away without a trace.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use daemonjob_cluster::{Cluster, Output};
@@ -63,17 +63,16 @@ pub(crate) fn chart() -> PathBuf {
 impl Release {
     /// Installs the chart into a new namespace that takes only Pods of the level `restricted`, and sends one
     /// DaemonJob at once, which must be admitted. It tells how long that took.
-    pub(crate) fn install(cluster: &Cluster, helm: Helm, sets: &[&str]) -> Self {
+    pub(crate) fn install(cluster: &Cluster, helm: Helm, chart: &Path) -> Self {
         make_namespace(cluster, SYSTEM);
         let level = "pod-security.kubernetes.io/enforce=restricted";
         cluster
             .run(["label", "namespace", SYSTEM, level])
             .expect("it was just made");
-        let chart = chart();
         let words = ["install", RELEASE, chart.to_str().expect("the path is UTF-8")];
-        let words = [&words[..], &["--set", "image.registry=localhost"], &flags(sets)].concat();
+        let sets = ["--set", "image.registry=localhost", "--wait", "--timeout=180s"];
         let begin = Instant::now();
-        helm.checked(cluster, &[&words[..], &["--wait", "--timeout=180s"]].concat());
+        helm.checked(cluster, &[&words[..], &sets].concat());
         // No node matches it, so it leaves nothing behind.
         let first = cluster.apply(&example("03-selector.yaml"));
         let until_admitted = begin.elapsed();
@@ -93,11 +92,6 @@ impl Release {
             .checked(cluster, &["uninstall", RELEASE, "--wait", "--timeout=180s"]);
         remove_the_rest(cluster);
     }
-}
-
-/// `--set` before each.
-pub(crate) fn flags<'a>(sets: &[&'a str]) -> Vec<&'a str> {
-    sets.iter().flat_map(|set| ["--set", set]).collect()
 }
 
 /// Makes a namespace in which Pods can start at once: one that comes before its service account is refused.

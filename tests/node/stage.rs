@@ -4,15 +4,15 @@ use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use daemonjob_cluster::{Cluster, Component, ExtraArg, Options, Output, Tools, until};
 use serde_json::Value;
 
 use crate::image;
-use crate::release::{Helm, Release, make_namespace};
+use crate::release::{Helm, Release, chart, make_namespace};
 use crate::support::monitor::{AUDIT_POLICY, Monitor};
 use crate::support::trial::{items, namespace_of_this_test, show, text};
-use crate::support::watch::Watch;
+use crate::support::watch::{Event, Watch};
 use crate::support::world::SYSTEM;
 
 /// The node.
@@ -65,7 +65,7 @@ impl Act {
     /// The same with the chart installed, which may be the one that an earlier test left.
     pub(crate) fn installed() -> Option<Self> {
         Self::begin(|stage| {
-            let install = || Release::install(&stage.cluster, Helm::FourServerSide, &[]);
+            let install = || Release::install(&stage.cluster, Helm::FourServerSide, &chart());
             stage.release.get_or_insert_with(install);
         })
     }
@@ -82,7 +82,10 @@ impl Act {
 
     /// Runs kubectl in the namespace of this test.
     pub(crate) fn try_run(&self, line: &str) -> Result<String> {
-        let words = line.split_whitespace().chain(["--namespace", &self.namespace]);
+        // In front: what follows `--` is another program.
+        let words = ["--namespace", &self.namespace]
+            .into_iter()
+            .chain(line.split_whitespace());
         self.cluster.run(words)
     }
 
@@ -109,6 +112,25 @@ impl Act {
         self.run(&format!(
             "wait dj/{daemon_job} --for=condition={condition} --timeout=180s"
         ));
+    }
+
+    /// What a watch has seen, once it has seen so many events of this type.
+    pub(crate) fn seen(&self, watch: &Watch, type_: &str, count: usize) -> Vec<Event> {
+        self.eventually(&format!("{count} events {type_}"), || {
+            let seen = watch.seen();
+            let those = seen.iter().filter(|event| event.type_ == type_).count();
+            Ok((those >= count).then_some(seen))
+        })
+    }
+
+    /// Waits until two replicas are ready, and no third one is there.
+    pub(crate) fn wait_for_replicas(&self) {
+        self.eventually("two replicas", || {
+            let replicas = self.replicas()?;
+            let words = ["get", "deployment", "daemonjob", "--namespace", SYSTEM];
+            let deployment = self.cluster.json(words)?;
+            Ok((replicas.len() == 2 && deployment["status"]["readyReplicas"] == 2).then_some(()))
+        });
     }
 
     /// Records what becomes of the objects of a kind.
@@ -179,13 +201,20 @@ impl Stage {
         until(what, DEADLINE, probe).expect("it comes in time")
     }
 
-    /// The names of the replicas' Pods that are not being deleted.
-    pub(crate) fn replicas(&self) -> Vec<String> {
+    /// The names of the replicas' Pods, those that end included.
+    pub(crate) fn replicas(&self) -> Result<Vec<String>> {
         let words = ["get", "pods", "--namespace", SYSTEM, "--selector", REPLICAS];
-        let pods = self.cluster.json(words).expect("they can be listed");
-        let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+        let pods = self.cluster.json(words)?;
         let name = |pod: &Value| text(&pod["metadata"]["name"]);
-        items(&pods).iter().filter(stays).map(name).collect()
+        Ok(items(&pods).iter().map(name).collect())
+    }
+
+    /// The name of the replica that leads.
+    pub(crate) fn leader(&self) -> Result<String> {
+        let words = ["get", "lease", "daemonjob", "--namespace", SYSTEM];
+        let lease = self.cluster.json(words)?;
+        let holder = lease["spec"]["holderIdentity"].as_str().filter(|name| !name.is_empty());
+        holder.map(str::to_owned).context("nobody leads")
     }
 
     /// What the replicas that are there have logged.
