@@ -16,15 +16,19 @@ pub(crate) fn commands(document: &str) -> Vec<Command> {
     let lines = fences.flat_map(|rest| rest.split("```").next().unwrap_or_default().lines());
     let mut commands: Vec<Command> = Vec::new();
     for line in lines {
-        match (line.strip_prefix("$ "), commands.last_mut()) {
-            (Some(line), _) => commands.push(Command {
+        if let Some(line) = line.strip_prefix("$ ") {
+            commands.push(Command {
                 line: line.to_owned(),
                 output: Vec::new(),
                 is_interrupted: false,
-            }),
-            (None, Some(last)) if line == "^C" => last.is_interrupted = true,
-            (None, Some(last)) => last.output.push(line.to_owned()),
-            (None, None) => panic!("output without a command: {line}"),
+            });
+            continue;
+        }
+        let last = commands.last_mut().expect("output follows a command");
+        if line == "^C" {
+            last.is_interrupted = true;
+        } else {
+            last.output.push(line.to_owned());
         }
     }
     commands

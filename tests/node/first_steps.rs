@@ -115,10 +115,11 @@ impl Desk {
 
     fn shell(&self, line: &str) -> std::process::Command {
         let mut shell = self.cluster.connect(Path::new("/bin/bash"));
-        let path = std::env::var("PATH").unwrap_or_default();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(self.folder.join("bin")).chain(std::env::split_paths(&path));
         shell
             .args(["-c", line])
-            .env("PATH", format!("{}:{path}", self.folder.join("bin").display()))
+            .env("PATH", std::env::join_paths(folders).expect("they were joined before"))
             .current_dir(&self.folder)
             .stdin(Stdio::null());
         shell
@@ -139,7 +140,7 @@ impl Desk {
                 let is_enough = step.is_interrupted && is_shown(step, &typed.so_far());
                 Ok((is_enough || typed.child.try_wait()?.is_some()).then_some(()))
             });
-            let printed = typed.to_the_end();
+            let printed = typed.end();
             show(&format!("$ {}\n{printed}", step.line));
             ended.expect("it ends in time");
             assert!(
@@ -206,8 +207,8 @@ impl Typed {
         }
     }
 
-    /// All of it, once the command has ended.
-    fn to_the_end(&mut self) -> String {
+    /// Ends the command, unless it has ended; all that it has printed.
+    fn end(&mut self) -> String {
         drop(self.child.kill());
         drop(self.child.wait());
         drop(self.reader.take().map(JoinHandle::join));
