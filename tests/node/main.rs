@@ -15,7 +15,6 @@ mod image;
 mod load;
 mod outage;
 mod release;
-mod releases;
 mod replacing;
 mod replicas;
 mod sample;
@@ -23,3 +22,4 @@ mod stage;
 #[path = "../apiserver/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "tests/apiserver uses the rest of it")]
 mod support;
+mod upgrades;

@@ -72,12 +72,14 @@ impl Act {
 
     fn begin(prepare: impl FnOnce(&mut Stage)) -> Option<Self> {
         let tools = tools()?;
-        let mut stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
-        let ready = stage.get_or_insert_with(|| Stage::set(tools));
-        prepare(ready);
-        let namespace = namespace_of_this_test();
-        make_namespace(&ready.cluster, &namespace);
-        Some(Self { stage, namespace })
+        let mut act = Self {
+            stage: STAGE.lock().unwrap_or_else(PoisonError::into_inner),
+            namespace: namespace_of_this_test(),
+        };
+        // What fails from here on takes the stage along.
+        prepare(act.stage.get_or_insert_with(|| Stage::set(tools)));
+        make_namespace(&act.cluster, &act.namespace);
+        Some(act)
     }
 
     /// Runs kubectl in the namespace of this test.
@@ -151,8 +153,9 @@ impl Drop for Act {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What went wrong for one test must not go wrong for the next. The logs are kept as the cluster goes.
-            show(&self.told());
-            self.stage.take();
+            if let Some(stage) = self.stage.take() {
+                show(&stage.told());
+            }
             return;
         }
         let sent = self.monitor.complaint().expect("the audit log can be read");
