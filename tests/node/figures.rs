@@ -63,6 +63,6 @@ fn the_replicas_take_less_than_half_of_the_memory_that_they_may() {
     act.wait_for("everywhere", "Complete");
     tell(&act, "after a run on 1,000 nodes");
     act.cluster
-        .run(["delete", "nodes", "-l", "played=yes"])
+        .run(["delete", "nodes", "-l", "played=yes", "--wait=false"])
         .expect("they are there");
 }
