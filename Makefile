@@ -68,12 +68,13 @@ test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing tha
 	$(CARGO) test -p daemonjob --test admission -- --show-output
 
 .PHONY: soak
-soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, deeper models, longer fuzzing (two hours)
+soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, 20 fresh clusters, deeper models, longer fuzzing (two hours)
 	ROTATION_FAULTS=1 $(CARGO) test -p daemonjob-certs --lib model -- --show-output
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-certs --lib fuzz
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-webhook --lib fuzz
 	SOAK=1 $(CARGO) test -p daemonjob --test admission -- --show-output
 	SOAK=1 $(CARGO) test -p daemonjob --test faults -- --show-output
+	SOAK=1 $(CARGO) test -p daemonjob --test node -- --show-output
 
 .PHONY: bench
 bench: ## The webhook beside a bare echo of the same stack, and under 10,000 half-open connections (three minutes)
@@ -91,6 +92,10 @@ test-faults: tools ## Ring 3 with a proxy that lets requests go wrong
 .PHONY: test-chart
 test-chart: tools ## Ring 4: the chart, rendered and installed by a real Helm
 	$(CARGO) test -p daemonjob --test chart
+
+.PHONY: test-node
+test-node: tools ## Ring 5: installed on a node with containers (root), by each Helm; the first steps of the README
+	$(CARGO) test -p daemonjob --test node -- --show-output
 
 .PHONY: test-cluster
 test-cluster: tools ## The local control plane itself

@@ -1,14 +1,14 @@
-//! A steady load of creates on the API server, by vegeta: each passes both webhooks, and none is stored.
+//! A steady load of creates on the API server, by vegeta: each passes both webhooks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use daemonjob_cluster::{Cluster, Program};
+use daemonjob_cluster::{Cluster, Program, Tools};
 use data_encoding::BASE64;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::manifest::daemon_job;
 use crate::support::operator::{signal, wait_ended};
@@ -63,18 +63,33 @@ impl Report {
 }
 
 impl Load {
+    /// Creates that are not stored.
     pub(crate) fn start(cluster: &Cluster) -> Self {
+        Self::start_with(
+            cluster,
+            tools(),
+            RATE,
+            "default/daemonjobs?dryRun=All",
+            daemon_job("load"),
+        )
+    }
+
+    /// Creates of DaemonJobs like this one, each under a name of its own, so many a second; the path begins with the
+    /// namespace.
+    pub(crate) fn start_with(cluster: &Cluster, tools: &Tools, rate: &str, path: &str, mut daemon_job: Value) -> Self {
+        daemon_job["metadata"] = json!({"generateName": "load-"});
         let folder = cluster.folder().join("load");
         std::fs::create_dir_all(&folder).expect("the folder can be written");
         // The cluster's reaper kills what was started by a path in the cluster's folder, however this test ends.
         let vegeta = cluster.folder().join("vegeta");
         if !vegeta.exists() {
-            std::os::unix::fs::symlink(tools().path(Program::Vegeta), &vegeta).expect("the folder can be written");
+            std::os::unix::fs::symlink(tools.path(Program::Vegeta), &vegeta).expect("the folder can be written");
         }
         let [ca, certificate, key] = credentials(cluster, &folder);
         let results = folder.join("results.bin");
-        let child = Command::new(&vegeta)
-            .args(["attack", "-duration=0", "-rate", RATE, "-timeout=30s", "-max-body=300"])
+        let child = cluster
+            .connect(&vegeta)
+            .args(["attack", "-duration=0", "-rate", rate, "-timeout=30s", "-max-body=300"])
             .arg("-root-certs")
             .arg(ca)
             .arg("-cert")
@@ -82,7 +97,7 @@ impl Load {
             .arg("-key")
             .arg(key)
             .arg("-targets")
-            .arg(targets(cluster, &folder))
+            .arg(targets(cluster, &folder, path, &daemon_job))
             .arg("-output")
             .arg(&results)
             .stdin(Stdio::null())
@@ -112,18 +127,15 @@ impl Drop for Load {
     }
 }
 
-fn targets(cluster: &Cluster, folder: &Path) -> PathBuf {
-    let mut body = daemon_job("load");
-    body["metadata"] = serde_json::json!({"generateName": "load-"});
+fn targets(cluster: &Cluster, folder: &Path, path: &str, daemon_job: &Value) -> PathBuf {
     let body_file = folder.join("body.json");
-    std::fs::write(&body_file, body.to_string()).expect("the folder can be written");
+    std::fs::write(&body_file, daemon_job.to_string()).expect("the folder can be written");
     let server = config(cluster)["clusters"][0]["cluster"]["server"]
         .as_str()
         .expect("a kubeconfig names a server")
         .to_owned();
-    let path = "/apis/daemon.justk8s.com/v1alpha1/namespaces/default/daemonjobs?dryRun=All";
     let text = format!(
-        "POST {server}{path}\nContent-Type: application/json\n@{}\n",
+        "POST {server}/apis/daemon.justk8s.com/v1alpha1/namespaces/{path}\nContent-Type: application/json\n@{}\n",
         body_file.display()
     );
     let file = folder.join("targets");

@@ -102,7 +102,7 @@ fn fault(call: &Call) -> Option<&'static str> {
         "create events" | "patch events" => (true, ""),
         "create leases" => (is_system, "a Lease elsewhere"),
         "update leases" => (
-            is_system && is_conditional(body),
+            is_system && (is_conditional(body) || is_unread(call)),
             "a Lease that may be taken from its holder",
         ),
         "create secrets" | "patch secrets" => (is_system, "a Secret elsewhere"),
@@ -136,6 +136,12 @@ fn is_of_the_hash(body: &Value) -> bool {
         && keys(metadata) == ["annotations", "resourceVersion"]
         && keys(&metadata["annotations"]) == [TEMPLATE_HASH]
         && is_conditional(body)
+}
+
+/// The API server does not read, and so does not write down, what it refuses for want of a right: an uninstallation
+/// takes the rights of a process that still runs.
+fn is_unread(call: &Call) -> bool {
+    call.code == 403 && call.body.is_null()
 }
 
 /// Whether the API server refuses it if the object has changed meanwhile.

@@ -118,17 +118,7 @@ impl Operator {
 
     /// Status code and body of one of its plain HTTP pages.
     pub(crate) fn page(&self, path: &str) -> Result<(u16, String)> {
-        let mut stream = TcpStream::connect(self.admin)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-        code.zip(body).context("the answer is not HTTP")
+        page(self.admin, path)
     }
 
     /// The sum of the series that begin so; 0 if there is none.
@@ -179,6 +169,21 @@ impl Operator {
     fn wait_ended(&mut self) -> Result<ExitStatus> {
         wait_ended(&mut self.child, Duration::from_secs(20))
     }
+}
+
+/// Status code and body of a plain HTTP page of a process.
+pub(crate) fn page(admin: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(admin)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    code.zip(body).context("the answer is not HTTP")
 }
 
 /// Sends a signal to a process that a test started.

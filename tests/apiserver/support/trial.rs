@@ -264,7 +264,7 @@ pub(crate) fn show(text: &str) {
 }
 
 /// The name of the test, as a name that Kubernetes takes.
-fn namespace_of_this_test() -> String {
+pub(crate) fn namespace_of_this_test() -> String {
     const LONGEST: usize = 50;
     let thread = std::thread::current();
     let name = thread.name().expect("a test runs in a thread with its name");

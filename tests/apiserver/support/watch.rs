@@ -1,13 +1,14 @@
 //! What a watch saw, in order: for claims about moments that a later look cannot prove.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use daemonjob_cluster::Program;
+use daemonjob_cluster::{Cluster, Program, Tools, until};
 use serde_json::{Deserializer, Value};
 
+use super::DEADLINE;
 use super::trial::{Trial, text};
 use super::world::tools;
 
@@ -28,13 +29,17 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to record `what`, a kind and maybe a selector, and waits until the `count` objects that are there now have been seen.
     pub(crate) fn start(trial: &Trial, what: &str, count: usize) -> Self {
-        let mut child = Command::new(tools().path(Program::Kubectl))
-            .env("KUBECONFIG", trial.cluster.kubeconfig())
-            .env("KUBECACHEDIR", trial.cluster.folder().join("kubectl-cache"))
+        Self::start_in(&trial.cluster, tools(), &trial.namespace, what, count)
+    }
+
+    /// The same in any cluster.
+    pub(crate) fn start_in(cluster: &Cluster, tools: &Tools, namespace: &str, what: &str, count: usize) -> Self {
+        let mut child = cluster
+            .connect(tools.path(Program::Kubectl))
             .arg("get")
             .args(what.split(' '))
             .args(["--watch", "--output-watch-events", "-o", "json"])
-            .args(["--namespace", &trial.namespace])
+            .args(["--namespace", namespace])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -60,9 +65,10 @@ impl Watch {
             reader: Some(reader),
             events,
         };
-        trial.eventually("the watch to have seen what is there", || {
+        until("the watch to have seen what is there", DEADLINE, || {
             Ok((watch.seen().len() >= count).then_some(()))
-        });
+        })
+        .expect("it sees it in time");
         watch
     }
 

@@ -393,7 +393,12 @@ impl Cluster {
 
     /// A program for this cluster alone: nothing of the user's own settings, and no trace in the user's folders.
     fn command(&self, program: Program) -> Command {
-        let mut command = self.home.network.command(self.tools.path(program));
+        self.connect(self.tools.path(program))
+    }
+
+    /// Any program, such as a shell, that reaches the cluster, and whose kubectl and helm mean this cluster alone.
+    pub fn connect(&self, program: &Path) -> Command {
+        let mut command = self.home.network.command(program);
         command
             .env("KUBECONFIG", self.kubeconfig())
             .env("KUBECACHEDIR", self.folder.join("kubectl-cache"))

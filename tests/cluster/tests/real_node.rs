@@ -5,27 +5,18 @@
 )]
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use daemonjob_cluster::{Cluster, Node, Options, Tools, real_node_obstacle, until};
+use daemonjob_cluster::{Cluster, Node, Options, Tools, until};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 /// The first argument of the copy of this test that is killed.
 const OWNER: &str = "owner_of_a_node_that_is_killed";
 
-/// None, said aloud, where no real node can run; continuous integration as root must run it.
 fn tools() -> Option<Tools> {
-    let mut tell = |line: &str| drop(writeln!(std::io::stderr(), "{line}"));
-    if let Some(obstacle) = real_node_obstacle() {
-        let is_root = !obstacle.contains("needs root");
-        assert!(!(is_root && std::env::var_os("CI").is_some()), "{obstacle}");
-        tell(&format!("SKIPPED: {obstacle}"));
-        return None;
-    }
-    Some(Tools::ensure_for_real_node(&mut tell).unwrap())
+    Tools::of_a_real_node_or_skip().unwrap()
 }
 
 fn start_in(workdir: &Path, tools: &Tools) -> Cluster {
