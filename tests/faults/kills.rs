@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::proxy::{Moment, is_write, kind};
 use crate::scene::{Scene, is_soak};
 use crate::support::DEADLINE;
-use crate::support::manifest::{changed, daemon_job, on, replacing};
+use crate::support::manifest::{changed, daemon_job, expiring, failing, on, replacing};
 use crate::support::trial::show;
 
 const TEST: &str = "kills";
@@ -23,6 +23,8 @@ struct Play {
     before: &'static str,
     /// What happens while the controller dies.
     act: fn(&Scene, &str),
+    /// Whether the status tells that it has been taken up, where the counters are those of before.
+    is_taken_up: fn(&Value) -> bool,
     /// The counters of that.
     after: &'static str,
     /// Jobs that are there in the end.
@@ -93,6 +95,9 @@ impl Play {
         if let Some((k, _)) = killing {
             Self::wait_killed(scene, name, k);
         }
+        scene.eventually("it to be taken up", || {
+            Ok((self.is_taken_up)(&scene.daemon_job(name)["status"]).then_some(()))
+        });
         let it = scene.shows(name, self.after);
         scene.eventually("the Jobs that stay", || {
             Ok((scene.jobs(name).len() == self.jobs).then_some(()))
@@ -156,6 +161,7 @@ fn f1_killed_with_any_write_of_a_fan_out_it_ends_as_undisturbed() {
         setting: None,
         before: "",
         act: |scene, name| drop(scene.accepts(&named(on(daemon_job("it"), TEST), name))),
+        is_taken_up: |_| true,
         after: "3 desired, 3 succeeded",
         jobs: NODES,
     });
@@ -167,7 +173,34 @@ fn f1_f2_killed_with_any_write_of_a_replacement_it_ends_as_undisturbed() {
         setting: Some(on(daemon_job("it"), TEST)),
         before: "3 desired, 3 succeeded",
         act: |scene, name| drop(scene.accepts(&named(replacing(changed(on(daemon_job("it"), TEST))), name))),
+        is_taken_up: |_| true,
         after: "3 desired, 3 succeeded",
+        jobs: NODES,
+    });
+}
+
+#[test]
+fn f1_e21_killed_with_any_write_of_a_clean_up_it_ends_as_undisturbed() {
+    assert_the_same_however_it_is_killed(&Play {
+        setting: None,
+        before: "",
+        act: |scene, name| drop(scene.accepts(&named(expiring(on(daemon_job("it"), TEST), 0), name))),
+        is_taken_up: |_| true,
+        after: "3 desired, 3 succeeded",
+        jobs: 0,
+    });
+}
+
+#[test]
+fn f1_e45_killed_with_any_write_of_a_retry_it_ends_as_undisturbed() {
+    assert_the_same_however_it_is_killed(&Play {
+        setting: Some(on(failing("it"), TEST)),
+        before: "3 desired, 3 failed",
+        act: |scene, name| {
+            scene.run(&format!("annotate dj {name} daemon.justk8s.com/retry=again"));
+        },
+        is_taken_up: |status| status["retry"] == json!({"token": "again"}),
+        after: "3 desired, 3 failed",
         jobs: NODES,
     });
 }

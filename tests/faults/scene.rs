@@ -91,8 +91,13 @@ impl Scene {
         after.filter(|call| kind(call) == "update leases").count()
     }
 
-    /// O2: waits until the Lease has been renewed twice, while nothing else may be written.
+    /// O2: waits until the Lease has been renewed twice, while nothing else may be written; but for the Events of the
+    /// status that the test has just seen, which follow it.
     pub(crate) fn assert_quiet(&self) {
+        until("the last Events", DEADLINE, || {
+            Ok((self.renewals_since_the_last_write() >= 1).then_some(()))
+        })
+        .expect("writes end");
         let mark = self.proxy.mark();
         until("the Lease to be renewed", DEADLINE, || {
             let renewals = self
