@@ -1,0 +1,22 @@
+//! Each guard that is taken away between the controller and the server is missed: the oracles can fail.
+
+use rstest::rstest;
+
+use crate::seeds::play_all;
+use crate::world::Broken;
+
+#[rstest]
+#[case::m2_deletes_in_the_background(Broken::Foreground, "I1")]
+#[case::m3_deletes_without_preconditions(Broken::Preconditions, "I3")]
+#[case::m4_old_reads_before_deletes(Broken::FreshRead, "I3")]
+#[case::m7_outcomes_that_are_not_stored(Broken::Record, "I3")]
+#[case::m8_statuses_without_a_version(Broken::StatusVersion, "I7")]
+fn a_guard_that_is_missing_is_missed(#[case] broken: Broken, #[case] invariant: &str) {
+    let (failed, sums) = play_all(0, 400, broken, 1);
+    let breaches: Vec<&String> = failed.iter().flat_map(|story| &story.breaches).collect();
+    assert!(
+        breaches.iter().any(|breach| breach.contains(invariant)),
+        "{invariant} is kept without {broken:?} by {} seeds: {breaches:#?}",
+        sums.stories
+    );
+}
