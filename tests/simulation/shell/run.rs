@@ -115,7 +115,7 @@ async fn tell(seed: u64, broken: Broken, is_whole: bool) -> Story {
     if two_lead && let Some(rival) = replicas[1].take() {
         rival.end().await;
     }
-    if !survivor {
+    if !survivor || replicas.iter().all(Option::is_none) {
         replicas = [None, None];
         replicas[0] = Some(Replica::start(&world, 2, "daemonjob"));
     }
@@ -147,12 +147,12 @@ async fn disturb(world: &Arc<World>, chance: &mut Rng, replicas: &mut [Option<Re
 
 /// Waits until all is settled (O1) and sees that it stays so without a write (O2).
 async fn settle(world: &Arc<World>, user: &mut User) -> Vec<String> {
-    user.calm_down();
+    let is_left_unavailable = user.chance.u8(..5) == 0;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        sleep(Duration::from_secs(15)).await;
         user.make_missing();
-        user.calm_down();
+        user.calm_down(is_left_unavailable);
+        sleep(Duration::from_secs(15)).await;
         let open = unsettled(&world.lock().server);
         if open.is_empty() {
             break;

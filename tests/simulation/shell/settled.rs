@@ -112,6 +112,10 @@ impl Counts {
         if status["observedGeneration"] != daemon_job["metadata"]["generation"] {
             wrong.push(format!("the status of {name} is of another generation"));
         }
+        let asked = retry(daemon_job).split(' ').next().unwrap_or_default();
+        if !asked.is_empty() && text(status, "/retry/token") != asked {
+            wrong.push(format!("the retry {asked} of {name} has not been handled"));
+        }
         let is_done = self.active == 0 && self.waiting == 0;
         if is_done != condition(daemon_job, "Finished").is_some() {
             wrong.push(format!("{name}: all done is {is_done}, and Finished says the contrary"));

@@ -11,7 +11,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::objects::{all, is_deleting, name, owner, uid};
+use crate::objects::{all, daemonjob_label, hash, is_deleting, name, owner, uid};
 use crate::world::{Actor, NAMESPACE, World};
 
 const ACTOR: Actor = Actor::User;
@@ -60,31 +60,32 @@ impl User {
         }
     }
 
-    /// Puts right what would never settle by itself.
-    pub(crate) fn calm_down(&mut self) {
+    /// Puts right what would never settle by itself. A cordon may stay: that settles, too.
+    pub(crate) fn calm_down(&mut self, is_left_unavailable: bool) {
         let (nodes, jobs) = {
             let state = self.world.lock();
             (all(&state.server, Kind::Node), all(&state.server, Kind::Job))
         };
         for (key, node) in nodes {
+            let is_left = node["spec"]["unschedulable"] == true && is_left_unavailable;
+            let spec = json!({"unschedulable": is_left.then_some(true), "taints": null});
             let annotations = json!({"simulation/dead": null});
-            drop(
-                self.world
-                    .patch(ACTOR, &key, json!({"metadata": {"annotations": annotations}})),
-            );
-            if self.chance.u8(..5) > 0 || node["spec"]["taints"].is_array() {
-                let spec = json!({"unschedulable": null, "taints": null});
-                drop(self.world.patch(ACTOR, &key, json!({"spec": spec})));
-            }
+            let patch = json!({"metadata": {"annotations": annotations}, "spec": spec});
+            drop(self.world.patch(ACTOR, &key, patch));
         }
         for (key, job) in jobs {
-            drop(self.world.patch(ACTOR, &key, json!({"spec": {"suspend": false}})));
-            let is_ours = owner(&job, "DaemonJob").is_some() && job["metadata"]["labels"][DAEMONJOB_LABEL].is_string();
-            if !is_ours {
+            let marks = [
+                hash(&job),
+                daemonjob_label(&job),
+                owner(&job, "DaemonJob").unwrap_or_default(),
+            ];
+            if marks.contains(&"") {
                 drop(
                     self.world
                         .delete(ACTOR, &key, json!({"propagationPolicy": "Background"})),
                 );
+            } else if job["spec"]["suspend"] == true {
+                drop(self.world.patch(ACTOR, &key, json!({"spec": {"suspend": false}})));
             }
         }
     }
