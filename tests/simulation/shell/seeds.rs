@@ -1,39 +1,35 @@
 //! Many seeds, on all processors.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::run::{Story, play};
 use crate::world::Broken;
 
-/// Plays seeds until one fails or all are played; returns those that failed, and what was done altogether.
-pub(crate) fn play_all(first: u64, count: u64, broken: Broken, enough: usize) -> (Vec<Story>, Sums) {
-    let next = AtomicU64::new(first);
-    let failed: Mutex<Vec<Story>> = Mutex::default();
-    let sums: Mutex<Sums> = Mutex::default();
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+/// Plays seeds until one of them ends as looked for, or all are played: that one, and what was done altogether.
+pub(crate) fn find(count: u64, broken: Broken, is_looked_for: impl Fn(&Story) -> bool + Sync) -> (Option<Story>, Sums) {
+    let (next, found, sums) = (AtomicU64::new(0), OnceLock::new(), Mutex::new(Sums::default()));
     let work = || {
-        loop {
+        while found.get().is_none() {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + count || failed.lock().unwrap_or_else(PoisonError::into_inner).len() >= enough {
+            if seed >= count {
                 return;
             }
             let story = play(seed, broken, false);
             sums.lock().unwrap_or_else(PoisonError::into_inner).add(&story);
-            if !story.breaches.is_empty() {
-                failed.lock().unwrap_or_else(PoisonError::into_inner).push(story);
+            if is_looked_for(&story) {
+                drop(found.set(story));
             }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(work);
         }
     });
-    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failed.sort_by_key(|story| story.seed);
-    (failed, sums.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let sums = *sums.lock().unwrap_or_else(PoisonError::into_inner);
+    (found.into_inner(), sums)
 }
 
 /// What many stories come to.
@@ -71,11 +67,16 @@ fn seeds_keep_every_invariant_and_settle() {
         return;
     }
     let begun = Instant::now();
-    let (failed, sums) = play_all(0, number("SIMULATION_SEEDS").unwrap_or(SEEDS), Broken::Nothing, 1);
+    let count = number("SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let (failed, sums) = find(count, Broken::Nothing, |story| !story.breaches.is_empty());
     tell(&sums, begun.elapsed());
-    if let Some(story) = failed.first() {
-        let all: Vec<u64> = failed.iter().map(|story| story.seed).collect();
-        assert!(all.is_empty(), "{}\nseeds {all:?}: {:#?}", story.log, story.breaches);
+    if let Some(Story {
+        seed, log, breaches, ..
+    }) = failed
+    {
+        panic!(
+            "{log}\nseed {seed}: {breaches:#?}\nto play it again: SEED={seed} cargo test --workspace --test simulation seeds"
+        );
     }
 }
 
