@@ -10,9 +10,9 @@ use super::status::Status;
 use super::write::{metadata, second};
 
 /// Holds an object until its dependents are gone.
-const FOREGROUND: &str = "foregroundDeletion";
+pub(crate) const FOREGROUND: &str = "foregroundDeletion";
 /// Holds an object until its dependents have been let go.
-const ORPHAN: &str = "orphan";
+pub(crate) const ORPHAN: &str = "orphan";
 /// How long a Pod may take to end, if nobody says otherwise.
 const GRACE_SECONDS: i64 = 30;
 
@@ -25,7 +25,7 @@ impl ApiServer {
             let (wanted, held) = (&options["preconditions"][field], &found["metadata"][field]);
             if wanted.is_string() && wanted != held {
                 let why = format!("Precondition failed: {of} in precondition: {wanted}, {of} in object meta: {held}");
-                return Err(Status::conflict(kind, &request.name, &why));
+                return Err(Status::precondition(kind, &request.name, &why));
             }
         }
         let policy = options["propagationPolicy"]

@@ -7,6 +7,7 @@
 //! to a real API server and compares what they answer.
 
 mod delete;
+mod garbage;
 mod kinds;
 mod list;
 mod request;

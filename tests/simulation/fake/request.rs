@@ -69,6 +69,20 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request about one object.
+    pub fn new(verb: Verb, key: &Key, subresource: &str, body: Value) -> Self {
+        Self {
+            verb,
+            kind: key.kind,
+            namespace: (!key.namespace.is_empty()).then(|| key.namespace.clone()),
+            name: key.name.clone(),
+            subresource: subresource.to_owned(),
+            query: BTreeMap::new(),
+            metadata_only: false,
+            body,
+        }
+    }
+
     /// Reads a request.
     ///
     /// # Errors

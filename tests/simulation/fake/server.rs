@@ -42,7 +42,9 @@ impl ApiServer {
             }
             Verb::List => self.list(request, self.store.version(), usize::MAX),
             Verb::Patch => self.patch(request).map(|object| Answer::Body(200, object)),
-            Verb::Update => self.update(request).map(|object| Answer::Body(200, object)),
+            Verb::Update => self
+                .update(request, now)
+                .map(|(code, object)| Answer::Body(code, object)),
             Verb::Watch => Watch::start(request, &self.store).map(Answer::Watch),
         }
     }

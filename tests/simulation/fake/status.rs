@@ -54,6 +54,13 @@ impl Status {
         Self::about(kind, name, 409, "Conflict", &message)
     }
 
+    /// A conflict as a delete tells it, which names the kind as objects do.
+    pub(crate) fn precondition(kind: Kind, name: &str, why: &str) -> Self {
+        let mut status = Self::conflict(kind, name, why);
+        status.details["kind"] = json!(kind.kind());
+        status
+    }
+
     pub(crate) fn modified(kind: Kind, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(kind, name, why)
@@ -61,7 +68,9 @@ impl Status {
 
     pub(crate) fn invalid(kind: Kind, name: &str, why: &str) -> Self {
         let message = format!("{} \"{name}\" is invalid: {why}", kind.kind());
-        Self::about(kind, name, 422, "Invalid", &message)
+        let mut status = Self::about(kind, name, 422, "Invalid", &message);
+        status.details["kind"] = json!(kind.kind());
+        status
     }
 
     pub(crate) fn terminating(kind: Kind, name: &str, namespace: &str) -> Self {

@@ -103,21 +103,31 @@ impl ApiServer {
         self.store_changed(request, object)
     }
 
-    pub(crate) fn update(&mut self, request: &Request) -> Result<Value, Status> {
+    pub(crate) fn update(&mut self, request: &Request, now: Timestamp) -> Result<(u16, Value), Status> {
         let (kind, name) = (request.kind, &request.name);
-        let found = self
-            .store
-            .get(&request.key())
-            .ok_or_else(|| Status::not_found(kind, name))?;
+        if request.body["metadata"]["name"] != **name {
+            let why = "the name of the object does not match the name on the URL";
+            return Err(Status::new(400, "BadRequest", why));
+        }
+        let uid = &request.body["metadata"]["uid"];
+        let conflict = || Status::conflict(kind, name, "Precondition failed: UID");
+        let Some(found) = self.store.get(&request.key()) else {
+            return match (kind, uid.is_string()) {
+                (_, true) => Err(conflict()),
+                // Leases are among the few that an update makes.
+                (Kind::Lease, false) => self.create(request, now).map(|lease| (201, lease)),
+                (_, false) => Err(Status::not_found(kind, name)),
+            };
+        };
         if !request.body["metadata"]["resourceVersion"].is_string() {
             let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
             return Err(Status::invalid(kind, name, why));
         }
-        let uid = &request.body["metadata"]["uid"];
         if uid.is_string() && *uid != found["metadata"]["uid"] {
-            return Err(Status::conflict(kind, name, "Precondition failed: UID"));
+            return Err(conflict());
         }
-        self.store_changed(request, request.body.clone())
+        let updated = self.store_changed(request, request.body.clone())?;
+        Ok((200, updated))
     }
 
     /// Stores an object that somebody changed, if it is the version that he changed, and if there is a change at all.
@@ -154,6 +164,12 @@ impl ApiServer {
         metadata.retain(|_, value| !is_empty(value));
         if object == *before {
             return Ok(object);
+        }
+        let finalizers = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let (held, wanted) = (finalizers(&before), finalizers(&object));
+        if before["metadata"]["deletionTimestamp"].is_string() && wanted.iter().any(|wanted| !held.contains(wanted)) {
+            let why = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted";
+            return Err(Status::invalid(kind, &request.name, why));
         }
         if kind.has_generation() && object["spec"] != before["spec"] {
             let generation = before["metadata"]["generation"].as_i64().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemonjob_core::names::{DAEMONJOB_LABEL, NODE_LABEL};
-use daemonjob_simulation::{ApiServer, Key, Kind};
+use daemonjob_simulation::{ApiServer, Key, Kind, Request};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ enum Step {
     Patch(Key, Value),
     Status(Key, Value),
     Create(Kind, Value),
+    Collect(Request),
 }
 
 /// The cluster, and what its kubelets have in mind.
@@ -61,6 +62,7 @@ impl Cluster {
                     Step::Patch(key, patch) => self.world.patch(ACTOR, &key, patch),
                     Step::Status(key, status) => self.world.patch_status(ACTOR, &key, &status),
                     Step::Create(kind, object) => self.world.create(ACTOR, kind, object),
+                    Step::Collect(request) => self.world.ask(ACTOR, &request),
                 });
             }
         }
@@ -71,7 +73,7 @@ impl Cluster {
         let state = world.lock();
         let server = &state.server;
         let mut due = Vec::new();
-        collect_garbage(server, &mut due);
+        due.extend(server.garbage().into_iter().map(Step::Collect));
         for (key, job) in all(server, Kind::Job) {
             self.job(server, &key, &job, &mut due);
         }
@@ -205,74 +207,4 @@ fn pinned_to(job: &Value) -> &str {
     let terms = "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
     let value = format!("{terms}/nodeSelectorTerms/0/matchFields/0/values/0");
     text(job, &value)
-}
-
-/// As kube-controller-manager does it: dependents of what is gone go, dependents of what waits for them go first, and
-/// what waits for nobody any more is let go.
-fn collect_garbage(server: &ApiServer, due: &mut Vec<Step>) {
-    let kinds = [Kind::DaemonJob, Kind::Job, Kind::Pod];
-    let objects: Vec<(Key, Arc<Value>)> = kinds.into_iter().flat_map(|kind| all(server, kind)).collect();
-    let by_uid: BTreeMap<&str, &Arc<Value>> = objects.iter().map(|(_, object)| (uid(object), object)).collect();
-    let mut dependents: BTreeMap<&str, Vec<(&Key, &Arc<Value>, &Value)>> = BTreeMap::new();
-    for (key, object) in &objects {
-        let owners = object["metadata"]["ownerReferences"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        for owner in owners {
-            dependents
-                .entry(text(owner, "/uid"))
-                .or_default()
-                .push((key, object, owner));
-        }
-        let is_solid = |owner: &Value| {
-            by_uid
-                .get(text(owner, "/uid"))
-                .is_some_and(|owner| !waits(owner, "foregroundDeletion"))
-        };
-        let is_there = |owner: &Value| by_uid.contains_key(text(owner, "/uid"));
-        if owners.is_empty() || owners.iter().any(is_solid) {
-            continue;
-        }
-        let policy = match key.kind {
-            Kind::Job if owners.iter().any(is_there) || waits(object, "foregroundDeletion") => "Foreground",
-            _ => "Background",
-        };
-        if !is_deleting(object) {
-            let options = json!({"propagationPolicy": policy, "preconditions": {"uid": uid(object)}});
-            due.push(Step::Delete(key.clone(), options));
-        }
-    }
-    for (key, object) in &objects {
-        let of_it = dependents.get(uid(object)).map(Vec::as_slice).unwrap_or_default();
-        let finalizers = |but: &str| -> Value {
-            let held = object["metadata"]["finalizers"].as_array().into_iter().flatten();
-            held.filter(|held| *held != but).cloned().collect()
-        };
-        let version = &object["metadata"]["resourceVersion"];
-        let let_go = |but: &str| {
-            let patch = json!({"metadata": {"finalizers": finalizers(but), "resourceVersion": version}});
-            Step::Patch(key.clone(), patch)
-        };
-        if waits(object, "foregroundDeletion") && !of_it.iter().any(|(.., owner)| owner["blockOwnerDeletion"] == true) {
-            due.push(let_go("foregroundDeletion"));
-        }
-        if waits(object, "orphan") {
-            if of_it.is_empty() {
-                due.push(let_go("orphan"));
-            }
-            for (key, _, _) in of_it {
-                due.push(Step::Patch(
-                    (*key).clone(),
-                    json!({"metadata": {"ownerReferences": null}}),
-                ));
-            }
-        }
-    }
-}
-
-/// Whether an object that is to go is held by this.
-fn waits(object: &Value, finalizer: &str) -> bool {
-    let held = object["metadata"]["finalizers"].as_array();
-    is_deleting(object) && held.is_some_and(|held| held.iter().any(|held| held == finalizer))
 }

@@ -124,42 +124,32 @@ impl World {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
         self.ask(
             actor,
-            &request(Verb::Create, &Key::new(kind, namespace, ""), "", object.clone()),
+            &Request::new(Verb::Create, &Key::new(kind, namespace, ""), "", object.clone()),
         )
     }
 
     pub(crate) fn patch(&self, actor: Actor, key: &Key, patch: Value) -> Result<Value, Status> {
-        self.ask(actor, &request(Verb::Patch, key, "", patch))
+        self.ask(actor, &Request::new(Verb::Patch, key, "", patch))
     }
 
     pub(crate) fn update(&self, actor: Actor, key: &Key, object: Value) -> Result<Value, Status> {
-        self.ask(actor, &request(Verb::Update, key, "", object))
+        self.ask(actor, &Request::new(Verb::Update, key, "", object))
     }
 
     pub(crate) fn patch_status(&self, actor: Actor, key: &Key, status: &Value) -> Result<Value, Status> {
-        self.ask(actor, &request(Verb::Patch, key, "status", json!({"status": status})))
+        self.ask(
+            actor,
+            &Request::new(Verb::Patch, key, "status", json!({"status": status})),
+        )
     }
 
     pub(crate) fn delete(&self, actor: Actor, key: &Key, options: Value) -> Result<Value, Status> {
-        self.ask(actor, &request(Verb::Delete, key, "", options))
+        self.ask(actor, &Request::new(Verb::Delete, key, "", options))
     }
 
     /// Writes a line of its own into the log.
     pub(crate) fn tell(&self, line: &str) {
         self.lock().log.line(line);
-    }
-}
-
-fn request(verb: Verb, key: &Key, subresource: &str, body: Value) -> Request {
-    Request {
-        verb,
-        kind: key.kind,
-        namespace: (!key.namespace.is_empty()).then(|| key.namespace.clone()),
-        name: key.name.clone(),
-        subresource: subresource.to_owned(),
-        query: BTreeMap::new(),
-        metadata_only: false,
-        body,
     }
 }
 
