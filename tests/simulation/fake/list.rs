@@ -25,7 +25,7 @@ impl ApiServer {
         }
         let limit = request.asked("limit").parse().unwrap_or(usize::MAX).min(page).max(1);
         let selection = Selection::of(request);
-        let objects = self.store.at(version);
+        let objects = self.store.at(request.kind, version);
         let chosen = objects
             .iter()
             .filter(|(key, object)| selection.takes(key, object) && place(key).as_str() > after);

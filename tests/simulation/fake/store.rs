@@ -81,10 +81,17 @@ impl Store {
         self.objects.range(first..).take_while(move |(key, _)| is_in(key))
     }
 
-    /// The objects as they were at a version.
-    pub(crate) fn at(&self, version: u64) -> BTreeMap<Key, Arc<Value>> {
-        let mut objects = self.objects.clone();
-        for change in self.since(version).iter().rev() {
+    /// The objects of a kind as they were at a version.
+    pub(crate) fn at(&self, kind: Kind, version: u64) -> BTreeMap<Key, Arc<Value>> {
+        let now = self.all(kind, None);
+        let mut objects: BTreeMap<Key, Arc<Value>> =
+            now.map(|(key, object)| (key.clone(), Arc::clone(object))).collect();
+        for change in self
+            .since(version)
+            .iter()
+            .rev()
+            .filter(|change| change.key.kind == kind)
+        {
             match &change.before {
                 Some(before) => drop(objects.insert(change.key.clone(), Arc::clone(before))),
                 None => drop(objects.remove(&change.key)),

@@ -70,7 +70,8 @@ pub(crate) struct Judge {
     /// Writes of replicas that changed something, but for Leases.
     pub(crate) writes: u64,
     pub(crate) created: u64,
-    pub(crate) deleted: u64,
+    /// Jobs that replicas told to go, by the reason.
+    pub(crate) deleted: BTreeMap<&'static str, u64>,
     /// When a second replica led beside the first.
     pub(crate) two_lead: bool,
 }
@@ -86,7 +87,7 @@ impl Judge {
             jobs: BTreeMap::new(),
             writes: 0,
             created: 0,
-            deleted: 0,
+            deleted: BTreeMap::new(),
             two_lead: false,
         }
     }
@@ -178,19 +179,19 @@ impl Judge {
 
     /// I3 and I8: a replica has told a Job to go.
     fn deleted(&mut self, actor: Actor, request: &Request, sent: Instant) {
-        self.deleted += 1;
         let job = self.jobs.values().find(|job| key_of(Kind::Job, job) == request.key());
         let Some(job) = job.cloned() else { return };
         let why = self.justify(actor, &job, sent);
         let hands = self.hands.entry(uid(&job).to_owned()).or_default();
         hands.replica.get_or_insert((actor, Instant::now()));
-        if let Err(why) = why {
-            self.breach(format!("I3: {actor} deletes {}: {why}", request.name));
+        match why {
+            Ok(why) => *self.deleted.entry(why).or_default() += 1,
+            Err(why) => self.breach(format!("I3: {actor} deletes {}: {why}", request.name)),
         }
     }
 
     /// Whether a fresh read gave a reason to delete this Job.
-    fn justify(&self, actor: Actor, job: &Value, sent: Instant) -> Result<(), String> {
+    fn justify(&self, actor: Actor, job: &Value, sent: Instant) -> Result<&'static str, String> {
         let label = daemonjob_label(job);
         let key = Key::new(Kind::DaemonJob, text(job, "/metadata/namespace"), label);
         let read = self.reads.get(&(actor, key)).ok_or("no read of its DaemonJob")?;
@@ -203,7 +204,7 @@ impl Judge {
         let daemon_job = read.found.as_deref().ok_or("its DaemonJob was gone")?;
         let owner = owner(job, "DaemonJob").ok_or("I8: no DaemonJob owns it")?;
         if owner != uid(daemon_job) {
-            return Ok(());
+            return Ok("older owner");
         }
         let node_key = Key::new(Kind::Node, "", node_name(job));
         let node = self
@@ -212,9 +213,9 @@ impl Judge {
             .filter(|read| sent.duration_since(read.asked) <= FRESH_FOR);
         if let Some(read) = node {
             match read.found.as_deref() {
-                None => return Ok(()),
-                Some(node) if uid(node) != node_uid(job) => return Ok(()),
-                Some(node) if !selects(daemon_job, node) && finish(job).is_none() => return Ok(()),
+                None => return Ok("node gone"),
+                Some(node) if uid(node) != node_uid(job) => return Ok("node made again"),
+                Some(node) if !selects(daemon_job, node) && finish(job).is_none() => return Ok("deselected"),
                 Some(_) => {}
             }
         }
@@ -227,14 +228,14 @@ impl Judge {
         let is_outdated = daemon_job["spec"]["replace"] == true && hash(job) != hash(daemon_job);
         let is_retried = pending(daemon_job, node_uid(job)).is_some_and(|token| retry(job) != token);
         if is_outdated || is_retried {
-            return Ok(());
+            return Ok(if is_outdated { "replaced" } else { "retried" });
         }
         let ttl = daemon_job
             .pointer("/spec/jobTemplate/spec/ttlSecondsAfterFinished")
             .and_then(Value::as_i64);
         let finished = finish(job).and_then(|(_, at)| at);
         match (ttl, finished) {
-            (Some(ttl), Some(at)) if clock::now().as_second() >= at.as_second() + ttl => Ok(()),
+            (Some(ttl), Some(at)) if clock::now().as_second() >= at.as_second() + ttl => Ok("expired"),
             _ => Err("nothing speaks for it".to_owned()),
         }
     }

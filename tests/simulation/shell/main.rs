@@ -2,7 +2,7 @@
 //! memory, in hours that pass in milliseconds, with everything going wrong that a seed brings up.
 //!
 //! The files of the shell are compiled here as they are; only the clock is another one. One seed is one thread, one
-//! schedule, one story: `SEED=n cargo test --workspace --test simulation seeds` tells it again, to the letter.
+//! schedule, one story: `SEED=n cargo test --workspace --test simulation every_seed` tells it again, to the letter.
 
 mod clock;
 #[path = "../../../src/controller/mod.rs"]

@@ -1,6 +1,7 @@
 //! One seed, from beginning to end.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(crate) struct Story {
     pub(crate) sum: u64,
     pub(crate) requests: u64,
     pub(crate) created: u64,
-    pub(crate) deleted: u64,
+    pub(crate) deleted: BTreeMap<&'static str, u64>,
     /// How long it took in the simulation.
     pub(crate) passed: Duration,
     /// The end of the log, or all of it if that was asked for.
@@ -198,7 +199,7 @@ fn finish(world: &Arc<World>, seed: u64, started: Instant, late: Vec<String>) ->
         sum: state.log.sum(),
         requests: state.log.requests,
         created: state.judge.created,
-        deleted: state.judge.deleted,
+        deleted: state.judge.deleted.clone(),
         passed: started.elapsed(),
         log: state.log.text(),
     }
