@@ -17,11 +17,13 @@ mod rules;
 
 mod broken;
 mod cluster;
+mod faults;
 mod judge;
 mod network;
 mod objects;
 mod replica;
 mod run;
+mod scene;
 mod seeds;
 mod settled;
 mod user;

@@ -52,6 +52,19 @@ pub(crate) struct Weather {
     pub(crate) compacted: u32,
     /// Lists come in pages of two.
     pub(crate) small_pages: u32,
+    /// What a watch tells it tells twice.
+    pub(crate) watch_doubled: u32,
+}
+
+/// What a test does to the requests that it means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rule {
+    /// They are refused with this code, and asked to wait so many seconds.
+    Refused(u16, u32),
+    /// They take so long to arrive.
+    Late(Duration),
+    /// A list holds nothing.
+    Nothing,
 }
 
 impl Weather {
@@ -72,6 +85,7 @@ impl Weather {
             old_list: some(300),
             compacted: some(200),
             small_pages: some(600),
+            watch_doubled: some(300),
         }
     }
 }
@@ -83,12 +97,26 @@ struct Fate {
     back: Duration,
     what: What,
     again_after: Option<Duration>,
+    is_nothing: bool,
+}
+
+impl Fate {
+    fn under(mut self, rule: Option<Rule>) -> Self {
+        match rule {
+            Some(Rule::Refused(code, seconds)) => self.what = What::Failed(code, seconds),
+            Some(Rule::Late(time)) => self.there = time,
+            Some(Rule::Nothing) => self.is_nothing = true,
+            None => {}
+        }
+        self
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Done,
-    Failed(u16),
+    /// The code, and the seconds to wait.
+    Failed(u16, u32),
     Lost,
     Silent,
     /// Done, and answered with nothing: a 504, a broken connection, silence.
@@ -102,9 +130,9 @@ fn fate(weather: &Weather, chance: &mut Rng) -> Fate {
     } else if is(weather.silent) {
         What::Silent
     } else if is(weather.throttled) {
-        What::Failed(429)
+        What::Failed(429, 2)
     } else if is(weather.failed) {
-        What::Failed(500)
+        What::Failed(500, 0)
     } else if is(weather.unanswered) {
         What::Unanswered(0)
     } else {
@@ -112,9 +140,9 @@ fn fate(weather: &Weather, chance: &mut Rng) -> Fate {
     };
     let (slow, doubled) = (is(weather.slow), is(weather.doubled));
     let what = match what {
-        What::Failed(500) if chance.bool() => What::Failed(503),
+        What::Failed(500, _) if chance.bool() => What::Failed(503, 0),
         What::Unanswered(_) => What::Unanswered(chance.u8(..3)),
-        What::Done | What::Failed(_) | What::Lost | What::Silent => what,
+        What::Done | What::Failed(..) | What::Lost | What::Silent => what,
     };
     let slowest = if slow { 12_000 } else { 40 };
     let mut millis = |most: u64| Duration::from_millis(1 + chance.u64(..most));
@@ -123,6 +151,7 @@ fn fate(weather: &Weather, chance: &mut Rng) -> Fate {
         back: millis(slowest),
         what,
         again_after: doubled.then(|| millis(30_000)),
+        is_nothing: false,
     }
 }
 
@@ -175,7 +204,8 @@ impl Line {
         let fate = {
             let mut state = self.world.lock();
             let state = &mut *state;
-            fate(&state.weather, &mut state.chance)
+            let rule = state.rule.as_ref().and_then(|rule| rule(&request));
+            fate(&state.weather, &mut state.chance).under(rule)
         };
         let sent = Instant::now();
         let (answer, answered) = oneshot::channel();
@@ -245,11 +275,14 @@ async fn arrive(
     let actor = Actor::Replica(replica);
     match fate.what {
         What::Lost | What::Silent => return None,
-        What::Failed(code) => return Some(Err(passing(code))),
+        What::Failed(code, seconds) => {
+            world.lock().refused += 1;
+            return Some(Err(passing(code, seconds)));
+        }
         What::Done | What::Unanswered(_) => {}
     }
     if request.verb == Verb::List
-        && let Some(list) = world.odd_list(request)
+        && let Some(list) = world.odd_list(request, fate.is_nothing)
     {
         return Some(list);
     }
@@ -272,19 +305,20 @@ async fn arrive(
     }
     let answer = world.arrive(actor, &request, Sent::At(sent));
     match fate.what {
-        What::Unanswered(0) => Some(Err(passing(504))),
+        What::Unanswered(0) => Some(Err(passing(504, 0))),
         What::Unanswered(_) => None,
-        What::Done | What::Failed(_) | What::Lost | What::Silent => Some(world.told(&request, answer)),
+        What::Done | What::Failed(..) | What::Lost | What::Silent => Some(world.told(&request, answer)),
     }
 }
 
 /// What a busy or broken server says.
-fn passing(code: u16) -> Status {
-    let (reason, seconds) = match code {
-        429 => ("TooManyRequests", 2),
-        503 => ("ServiceUnavailable", 0),
-        504 => ("Timeout", 0),
-        _ => ("InternalError", 0),
+fn passing(code: u16, seconds: u32) -> Status {
+    let reason = match code {
+        404 => "NotFound",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "InternalError",
     };
     Status {
         details: json!({"retryAfterSeconds": seconds}),
@@ -294,7 +328,7 @@ fn passing(code: u16) -> Status {
 
 impl World {
     /// A list from an older version, or in small pages, if that is this one's fate.
-    fn odd_list(&self, request: &Request) -> Option<Result<Answer, Status>> {
+    fn odd_list(&self, request: &Request, is_nothing: bool) -> Option<Result<Answer, Status>> {
         let mut state = self.lock();
         let state = &mut *state;
         let mut is = |thousandths: u32| thousandths > 0 && state.chance.u32(..1000) < thousandths;
@@ -308,7 +342,14 @@ impl World {
             .saturating_sub(back)
             .max(state.server.forgotten());
         let page = if is_small { 2 } else { usize::MAX };
-        (is_old || is_small).then(|| state.server.list(request, version, page))
+        let list = (is_old || is_small || is_nothing).then(|| state.server.list(request, version, page))?;
+        Some(list.map(|list| match list {
+            Answer::Body(code, mut body) if is_nothing => {
+                body["items"] = json!([]);
+                Answer::Body(code, body)
+            }
+            list => list,
+        }))
     }
 }
 
@@ -381,7 +422,12 @@ impl World {
         let mut state = self.lock();
         let state = &mut *state;
         let until = state.server.version();
-        let news = state.server.news(watch, until);
+        let mut news = state.server.news(watch, until);
+        let doubled = state.weather.watch_doubled;
+        if doubled > 0 && state.chance.u32(..1000) < doubled {
+            state.doubled += news.len();
+            news = news.into_iter().flat_map(|line| [line.clone(), line]).collect();
+        }
         let lag = match state.weather.watch_lag {
             _ if news.is_empty() => 0,
             0 => state.chance.u64(..30),

@@ -54,6 +54,15 @@ fn count_panics() {
 
 /// Plays one seed on this thread.
 pub(crate) fn play(seed: u64, broken: Broken, is_whole: bool) -> Story {
+    let (mut story, panics) = in_paused_time(tell(seed, broken, is_whole));
+    if panics > 0 {
+        story.breaches.push(format!("O6: {panics} panics"));
+    }
+    story
+}
+
+/// Hours pass at once where nobody has anything to do. Also tells how often something panicked.
+pub(crate) fn in_paused_time<T>(story: impl Future<Output = T>) -> (T, u32) {
     count_panics();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -61,11 +70,8 @@ pub(crate) fn play(seed: u64, broken: Broken, is_whole: bool) -> Story {
         .build()
         .expect("a runtime of one thread needs nothing");
     PANICS.set(0);
-    let mut story = runtime.block_on(tell(seed, broken, is_whole));
-    if PANICS.get() > 0 {
-        story.breaches.push(format!("O6: {} panics", PANICS.get()));
-    }
-    story
+    let told = runtime.block_on(story);
+    (told, PANICS.get())
 }
 
 /// After the last edit and the last fault, so long may pass until all is settled: the longest back-off is 300 s.

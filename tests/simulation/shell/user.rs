@@ -319,7 +319,7 @@ fn select(chance: &mut Rng, daemon_job: &mut Value) {
 }
 
 /// What the webhook does.
-fn admit(daemon_job: &mut Value) {
+pub(crate) fn admit(daemon_job: &mut Value) {
     let hash = TemplateHash::of(&daemon_job["spec"]["jobTemplate"]).expect("its numbers are small");
     if !daemon_job["metadata"]["annotations"].is_object() {
         daemon_job["metadata"]["annotations"] = json!({});

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::judge::{Judge, Sent};
-use crate::network::Weather;
+use crate::network::{Rule, Weather};
 
 /// The namespace of the DaemonJobs.
 pub(crate) const NAMESPACE: &str = "default";
@@ -74,6 +74,12 @@ pub(crate) struct State {
     /// The chance of the network.
     pub(crate) chance: Rng,
     pub(crate) log: Log,
+    /// Events that a watch was told twice.
+    pub(crate) doubled: usize,
+    /// Requests that were refused on their way.
+    pub(crate) refused: u64,
+    /// What a test does to requests.
+    pub(crate) rule: Option<Box<dyn Fn(&Request) -> Option<Rule> + Send>>,
     /// Records that were answered and not stored, where that guard is taken away.
     pub(crate) forged: BTreeMap<Key, Value>,
 }
@@ -86,6 +92,9 @@ impl World {
             weather,
             chance: Rng::with_seed(seed ^ 0x6e65_7477_6f72_6b73),
             log: Log::default(),
+            doubled: 0,
+            refused: 0,
+            rule: None,
             forged: BTreeMap::new(),
         };
         Arc::new(Self {
@@ -209,6 +218,11 @@ impl Log {
     /// Two runs of one seed that did the same have the same.
     pub(crate) fn sum(&self) -> u64 {
         self.sum
+    }
+
+    /// How many lines that are kept say this.
+    pub(crate) fn count(&self, said: &str) -> usize {
+        self.lines.iter().filter(|line| line.contains(said)).count()
     }
 
     pub(crate) fn text(&self) -> String {
