@@ -74,15 +74,6 @@ impl ApiServer {
         self.store.compacted
     }
 
-    /// An object as it was at a version.
-    pub fn get_at(&self, key: &Key, version: u64) -> Option<Arc<Value>> {
-        let later = self.store.since(version).iter().find(|change| change.key == *key);
-        match later {
-            Some(change) => change.before.clone(),
-            None => self.store.get(key).cloned(),
-        }
-    }
-
     /// Forgets what happened up to a version: watches and pages that need it are told that it is gone.
     pub fn compact(&mut self, version: u64) {
         self.store.compacted = self.store.compacted.max(version.min(self.store.version()));

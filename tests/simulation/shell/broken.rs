@@ -10,8 +10,10 @@ use crate::world::Broken;
 #[case::m2_deletes_in_the_background(Broken::Foreground, "I1")]
 #[case::m3_deletes_without_preconditions(Broken::Preconditions, "I3")]
 #[case::m4_old_reads_before_deletes(Broken::FreshRead, "I3")]
+#[case::m5_nodes_that_are_not_found(Broken::NodeRead, "I3")]
 #[case::m7_outcomes_that_are_not_stored(Broken::Record, "I3")]
 #[case::m8_statuses_without_a_version(Broken::StatusVersion, "I7")]
+#[case::m9_old_reads_before_creates(Broken::FreshRead, "I7")]
 fn a_guard_that_is_missing_is_missed(#[case] broken: Broken, #[case] invariant: &str) {
     let is_missed = |story: &Story| story.breaches.iter().any(|breach| breach.contains(invariant));
     let (found, sums) = find(400, broken, is_missed);

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::judge::Sent;
+use crate::objects::name;
 use crate::world::{Actor, Broken, World};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -234,7 +235,12 @@ impl Line {
             Err(_) => return Err("nobody answers".into()),
         };
         match begun {
-            Ok(Answer::Body(code, body)) => response(code, &body),
+            Ok(Answer::Body(code, body)) => {
+                for item in body["items"].as_array().into_iter().flatten().chain([&body]) {
+                    self.world.remember(self.replica, item, false);
+                }
+                response(code, &body)
+            }
             Ok(Answer::Watch(watch)) => Ok(self.stream(watch)),
             Err(status) => refusal(&status),
         }
@@ -244,7 +250,7 @@ impl Line {
     fn stream(self, watch: Watch) -> http::Response<Data> {
         let (lines, told) = mpsc::channel(64);
         let world = Arc::clone(&self.world);
-        let pump = pump(self.world, watch, lines);
+        let pump = pump(self.world, self.replica, watch, lines);
         world.wires.lock().unwrap_or_else(PoisonError::into_inner).spawn(pump);
         let next = |mut told: mpsc::Receiver<Told>| async move { Some((told.recv().await?, told)) };
         let frames = futures::stream::unfold(told, next);
@@ -307,7 +313,7 @@ async fn arrive(
     match fate.what {
         What::Unanswered(0) => Some(Err(passing(504, 0))),
         What::Unanswered(_) => None,
-        What::Done | What::Failed(..) | What::Lost | What::Silent => Some(world.told(&request, answer)),
+        What::Done | What::Failed(..) | What::Lost | What::Silent => Some(world.told(replica, &request, answer)),
     }
 }
 
@@ -354,7 +360,7 @@ impl World {
 }
 
 /// One watch: how long it lives, and what it says when.
-async fn pump(world: Arc<World>, mut watch: Watch, lines: mpsc::Sender<Told>) {
+async fn pump(world: Arc<World>, replica: usize, mut watch: Watch, lines: mpsc::Sender<Told>) {
     let mut life = {
         let mut state = world.lock();
         let state = &mut *state;
@@ -380,6 +386,7 @@ async fn pump(world: Arc<World>, mut watch: Watch, lines: mpsc::Sender<Told>) {
         if !news.is_empty() {
             sleep(lag).await;
             for line in news {
+                world.remember(replica, &line["object"], line["type"] == "DELETED");
                 if say(&lines, &line).await.is_err() {
                     return;
                 }
@@ -460,6 +467,7 @@ impl World {
             }
             Broken::Foreground
             | Broken::FreshRead
+            | Broken::NodeRead
             | Broken::Nothing
             | Broken::Preconditions
             | Broken::Record
@@ -467,8 +475,26 @@ impl World {
         }
         request
     }
+    /// Keeps what a replica is told of a DaemonJob, where it is to read nothing newer.
+    fn remember(&self, replica: usize, object: &Value, is_gone: bool) {
+        if self.broken != Broken::FreshRead || object["kind"] != "DaemonJob" {
+            return;
+        }
+        let key = (replica, name(object).to_owned());
+        let cached = &mut self.lock().cached;
+        if is_gone {
+            cached.remove(&key);
+        } else {
+            cached.insert(key, object.clone());
+        }
+    }
+
     /// The answer as it is told where a guard is taken away.
-    fn told(&self, request: &Request, answer: Result<Answer, Status>) -> Result<Answer, Status> {
+    fn told(&self, replica: usize, request: &Request, answer: Result<Answer, Status>) -> Result<Answer, Status> {
+        let is_node = request.kind == Kind::Node && request.verb == Verb::Get;
+        if is_node && self.broken == Broken::NodeRead {
+            return Err(passing(404, 0));
+        }
         let Ok(Answer::Body(code, mut body)) = answer else {
             return answer;
         };
@@ -477,9 +503,8 @@ impl World {
             let key = request.key();
             match self.broken {
                 Broken::FreshRead if request.verb == Verb::Get => {
-                    let version = state.server.version().saturating_sub(40);
-                    if let Some(old) = state.server.get_at(&key, version) {
-                        body = Value::clone(&old);
+                    if let Some(old) = state.cached.get(&(replica, key.name)) {
+                        body = old.clone();
                     }
                 }
                 Broken::Record => {
@@ -489,6 +514,7 @@ impl World {
                 }
                 Broken::Foreground
                 | Broken::FreshRead
+                | Broken::NodeRead
                 | Broken::Nothing
                 | Broken::Preconditions
                 | Broken::StatusVersion => {}

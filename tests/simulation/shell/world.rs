@@ -48,8 +48,10 @@ pub(crate) enum Broken {
     Foreground,
     /// Deletes arrive without preconditions (M3).
     Preconditions,
-    /// A DaemonJob is read as it was a while ago (M4).
+    /// A DaemonJob is read as the reader's own lists and watches have told it (M4, M9).
     FreshRead,
+    /// A Node is not found by who asks for it alone (M5).
+    NodeRead,
     /// Statuses are answered, but not stored (M7).
     Record,
     /// Statuses arrive without a version (M8).
@@ -78,6 +80,8 @@ pub(crate) struct State {
     pub(crate) doubled: usize,
     /// Requests that were refused on their way.
     pub(crate) refused: u64,
+    /// DaemonJobs as lists, watches and answers to writes have told them to a replica, where fresh reads are taken away.
+    pub(crate) cached: BTreeMap<(usize, String), Value>,
     /// What a test does to requests.
     pub(crate) rule: Option<Box<dyn Fn(&Request) -> Option<Rule> + Send>>,
     /// Records that were answered and not stored, where that guard is taken away.
@@ -92,6 +96,7 @@ impl World {
             weather,
             chance: Rng::with_seed(seed ^ 0x6e65_7477_6f72_6b73),
             log: Log::default(),
+            cached: BTreeMap::new(),
             doubled: 0,
             refused: 0,
             rule: None,
