@@ -179,10 +179,8 @@ impl Cluster {
             None => {}
             Some(node) if node["metadata"]["annotations"]["simulation/dead"].is_string() => {}
             Some(_) if is_deleting(pod) => {
-                if self.chance.u8(..10) == 0 || !is_unfinished(pod) {
-                    self.ends.remove(uid(pod));
-                    due.push(Step::Delete(key.clone(), end));
-                }
+                let has_ended = self.chance.u8(..10) == 0 || !is_unfinished(pod);
+                due.extend(has_ended.then(|| Step::Delete(key.clone(), end)));
             }
             Some(_) if text(pod, "/status/phase") == "Pending" => {
                 due.push(Step::Status(key.clone(), json!({"phase": "Running"})));

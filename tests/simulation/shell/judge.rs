@@ -92,7 +92,7 @@ impl Judge {
         }
     }
 
-    pub(crate) fn breach(&mut self, what: String) {
+    pub(crate) fn breach(&mut self, what: &str) {
         self.breaches
             .push(format!("{} {what}", clock::now().strftime("%H:%M:%S.%3f")));
     }
@@ -103,10 +103,12 @@ impl Judge {
 
     /// O4: a request as a replica sent it.
     pub(crate) fn sent(&mut self, actor: Actor, request: &Request) {
-        let name = match request.verb {
-            Verb::Create => name(&request.body).to_owned(),
-            _ => request.name.clone(),
-        };
+        let name = if request.verb == Verb::Create {
+            name(&request.body)
+        } else {
+            &request.name
+        }
+        .to_owned();
         let call = Call {
             verb: request.verb.as_str().to_owned(),
             group: String::new(),
@@ -121,7 +123,7 @@ impl Judge {
             body: request.body.clone(),
         };
         if let Some(wrong) = complaint(&call) {
-            self.breach(format!("O4: {actor}: {wrong}"));
+            self.breach(&format!("O4: {actor}: {wrong}"));
         }
     }
 
@@ -173,7 +175,7 @@ impl Judge {
         };
         if !is_expected {
             let (verb, kind, message) = (request.verb.as_str(), request.kind.plural(), &status.message);
-            self.breach(format!("O6: {actor}: {verb} {kind}: {} {message}", status.code));
+            self.breach(&format!("O6: {actor}: {verb} {kind}: {} {message}", status.code));
         }
     }
 
@@ -186,7 +188,7 @@ impl Judge {
         hands.replica.get_or_insert((actor, Instant::now()));
         match why {
             Ok(why) => *self.deleted.entry(why).or_default() += 1,
-            Err(why) => self.breach(format!("I3: {actor} deletes {}: {why}", request.name)),
+            Err(why) => self.breach(&format!("I3: {actor} deletes {}: {why}", request.name)),
         }
     }
 
@@ -306,7 +308,7 @@ impl Judge {
             && (retry(job).is_empty() || retry(job) == last.retry)
         {
             let name = name(job);
-            self.breach(format!(
+            self.breach(&format!(
                 "I7: {actor} runs {name} again, whose last Job {} had finished",
                 last.job
             ));
@@ -377,7 +379,9 @@ impl Judge {
             let of_one: Vec<&(String, String)> = jobs.iter().filter(|job| living(job)).collect();
             let same_owner = of_one.windows(2).any(|pair| pair[0].1 == pair[1].1);
             if same_owner {
-                self.breach(format!("I1: {daemon_job} has Pods of several Jobs on {node}: {jobs:?}"));
+                self.breach(&format!(
+                    "I1: {daemon_job} has Pods of several Jobs on {node}: {jobs:?}"
+                ));
             }
         }
     }

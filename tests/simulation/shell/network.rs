@@ -188,7 +188,7 @@ impl tower::Service<http::Request<Body>> for Line {
                     line.world
                         .lock()
                         .judge
-                        .breach(format!("{} {path}: {}", parts.method, status.message));
+                        .breach(&format!("{} {path}: {}", parts.method, status.message));
                     refusal(&status)
                 }
             }
@@ -354,7 +354,7 @@ impl World {
                 body["items"] = json!([]);
                 Answer::Body(code, body)
             }
-            list => list,
+            list @ (Answer::Body(..) | Answer::Watch(_)) => list,
         }))
     }
 }

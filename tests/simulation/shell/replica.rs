@@ -57,7 +57,7 @@ impl Replica {
             let following = follow_lead(clients, fence, leading, Arc::new(Metrics::new()), settings, until);
             let ((), followed) = futures::join!(electing, following);
             if let Err(error) = followed {
-                world.lock().judge.breach(format!("O6: the controller ended: {error}"));
+                world.lock().judge.breach(&format!("O6: the controller ended: {error}"));
             }
         });
         Self { tasks, stop }

@@ -99,7 +99,7 @@ impl User {
                 let replace = daemon_job["spec"]["replace"] == true;
                 daemon_job["spec"]["replace"] = json!(!replace);
             }),
-            9..11 => self.edit("the selector", |chance, daemon_job| select(chance, daemon_job)),
+            9..11 => self.edit("the selector", select),
             11..14 => self.ask_for_retry(),
             14..16 => self.recreate(),
             16 => self.break_hash(),

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::judge::{Judge, Sent};
 use crate::network::{Rule, Weather};
+use crate::objects::text;
 
 /// The namespace of the DaemonJobs.
 pub(crate) const NAMESPACE: &str = "default";
@@ -68,6 +69,9 @@ pub(crate) struct World {
     pub(crate) broken: Broken,
 }
 
+/// Says what is done to a request.
+pub(crate) type Ruling = dyn Fn(&Request) -> Option<Rule> + Send;
+
 /// What is behind the lock.
 pub(crate) struct State {
     pub(crate) server: ApiServer,
@@ -83,7 +87,7 @@ pub(crate) struct State {
     /// DaemonJobs as lists, watches and answers to writes have told them to a replica, where fresh reads are taken away.
     pub(crate) cached: BTreeMap<(usize, String), Value>,
     /// What a test does to requests.
-    pub(crate) rule: Option<Box<dyn Fn(&Request) -> Option<Rule> + Send>>,
+    pub(crate) rule: Option<Box<Ruling>>,
     /// Records that were answered and not stored, where that guard is taken away.
     pub(crate) forged: BTreeMap<Key, Value>,
 }
@@ -135,11 +139,8 @@ impl World {
     }
 
     pub(crate) fn create(&self, actor: Actor, kind: Kind, object: Value) -> Result<Value, Status> {
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-        self.ask(
-            actor,
-            &Request::new(Verb::Create, &Key::new(kind, namespace, ""), "", object.clone()),
-        )
+        let key = Key::new(kind, text(&object, "/metadata/namespace"), "");
+        self.ask(actor, &Request::new(Verb::Create, &key, "", object))
     }
 
     pub(crate) fn patch(&self, actor: Actor, key: &Key, patch: Value) -> Result<Value, Status> {
