@@ -14,9 +14,10 @@ use crate::world::Broken;
 #[case::m7_outcomes_that_are_not_stored(Broken::Record, "I3")]
 #[case::m8_statuses_without_a_version(Broken::StatusVersion, "I7")]
 #[case::m9_old_reads_before_creates(Broken::FreshRead, "I7")]
+#[case::lists_of_jobs_that_go_back(Broken::JobLists, "I7")]
 fn a_guard_that_is_missing_is_missed(#[case] broken: Broken, #[case] invariant: &str) {
     let is_missed = |story: &Story| story.breaches.iter().any(|breach| breach.contains(invariant));
-    let (found, sums) = find(400, broken, is_missed);
+    let (found, sums) = find(1000, broken, is_missed);
     assert!(
         found.is_some(),
         "{invariant} is kept without {broken:?} by {} seeds",

@@ -45,15 +45,17 @@ struct Last {
     hash: String,
     retry: String,
     finished: bool,
-    /// It went in a way that no controller can know of, or that is accepted.
-    excused: bool,
+    /// A hand took it away before its outcome was on record: no controller can know of it.
+    lost: bool,
+    /// Who deleted it when its time to live was over.
+    expired_by: Option<Actor>,
 }
 
 /// Somebody took a Job away by hand: what it leaves behind is not ours.
 #[derive(Clone, Debug, Default)]
 struct Hands {
     deleted: bool,
-    replica: Option<(Actor, Instant)>,
+    expired_by: Option<Actor>,
 }
 
 /// Remembers and judges.
@@ -184,8 +186,9 @@ impl Judge {
         let job = self.jobs.values().find(|job| key_of(Kind::Job, job) == request.key());
         let Some(job) = job.cloned() else { return };
         let why = self.justify(actor, &job, sent);
-        let hands = self.hands.entry(uid(&job).to_owned()).or_default();
-        hands.replica.get_or_insert((actor, Instant::now()));
+        if why == Ok("expired") {
+            self.hands.entry(uid(&job).to_owned()).or_default().expired_by = Some(actor);
+        }
         match why {
             Ok(why) => *self.deleted.entry(why).or_default() += 1,
             Err(why) => self.breach(&format!("I3: {actor} deletes {}: {why}", request.name)),
@@ -303,7 +306,8 @@ impl Judge {
         if let Some(last) = self.last.get(&key)
             && is_current
             && last.finished
-            && !last.excused
+            && !last.lost
+            && !self.is_accepted(actor, last)
             && last.hash == hash(job)
             && (retry(job).is_empty() || retry(job) == last.retry)
         {
@@ -318,9 +322,16 @@ impl Judge {
             hash: hash(job).to_owned(),
             retry: retry(job).to_owned(),
             finished: false,
-            excused: false,
+            lost: false,
+            expired_by: None,
         };
         self.last.insert(key, last);
+    }
+
+    /// The window that is accepted (cases.md M): two lead, one deletes what has expired, and the other starts it before
+    /// it has read the record.
+    fn is_accepted(&self, actor: Actor, last: &Last) -> bool {
+        self.two_lead && last.expired_by.is_some_and(|by| by != actor)
     }
 
     /// A Job is gone. If its outcome is on no record, nobody can know it any more: that is a breach if we did it.
@@ -334,11 +345,11 @@ impl Judge {
         let is_recorded = daemon_job
             .and_then(|daemon_job| recorded(daemon_job, node_uid(job)))
             .is_some_and(|(held, _)| held == hash(job));
-        let by_hand = hands.deleted && !is_recorded;
-        let two_lead = self.two_lead && hands.replica.is_some();
-        if by_hand || two_lead {
-            self.last_of(job, |last| last.excused = true);
-        }
+        let is_lost = hands.deleted && !is_recorded;
+        self.last_of(job, |last| {
+            last.lost = is_lost;
+            last.expired_by = hands.expired_by;
+        });
         if hands.deleted {
             // Its Pods may go on without it.
             self.hands.insert(uid(job).to_owned(), hands);

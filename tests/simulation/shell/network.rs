@@ -47,7 +47,7 @@ pub(crate) struct Weather {
     pub(crate) watch_silent: u32,
     /// The longest time in milliseconds that a watch lags behind.
     pub(crate) watch_lag: u32,
-    /// A list is answered from an older version.
+    /// A list of DaemonJobs or Nodes is answered from an older version.
     pub(crate) old_list: u32,
     /// The history is forgotten when a watch begins: 410.
     pub(crate) compacted: u32,
@@ -55,6 +55,17 @@ pub(crate) struct Weather {
     pub(crate) small_pages: u32,
     /// What a watch tells it tells twice.
     pub(crate) watch_doubled: u32,
+}
+
+impl Weather {
+    /// The weather in which the loss of a guard shows soon.
+    pub(crate) fn without(self, broken: Broken) -> Self {
+        match broken {
+            Broken::FreshRead | Broken::JobLists => Self { old_list: 500, ..self },
+            Broken::StatusVersion => Self { slow: 300, ..self },
+            Broken::Foreground | Broken::NodeRead | Broken::Nothing | Broken::Preconditions | Broken::Record => self,
+        }
+    }
 }
 
 /// What a test does to the requests that it means.
@@ -339,8 +350,13 @@ impl World {
         let state = &mut *state;
         let mut is = |thousandths: u32| thousandths > 0 && state.chance.u32(..1000) < thousandths;
         let (is_old, is_small) = (is(state.weather.old_list), is(state.weather.small_pages));
-        // The list of nodes that is asked for a purpose comes from the store itself.
-        let is_old = is_old && !request.metadata_only;
+        let goes_back = if request.kind == Kind::Job {
+            self.broken == Broken::JobLists
+        } else {
+            // The list of nodes that is asked for a purpose comes from the store itself.
+            !request.metadata_only
+        };
+        let is_old = is_old && goes_back;
         let back = if is_old { state.chance.u64(..60) } else { 0 };
         let version = state
             .server
@@ -467,6 +483,7 @@ impl World {
             }
             Broken::Foreground
             | Broken::FreshRead
+            | Broken::JobLists
             | Broken::NodeRead
             | Broken::Nothing
             | Broken::Preconditions
@@ -514,6 +531,7 @@ impl World {
                 }
                 Broken::Foreground
                 | Broken::FreshRead
+                | Broken::JobLists
                 | Broken::NodeRead
                 | Broken::Nothing
                 | Broken::Preconditions

@@ -90,7 +90,7 @@ async fn tell(seed: u64, broken: Broken, is_whole: bool) -> Story {
     } else {
         Weather::bad(&mut chance)
     };
-    let world = World::new(seed, broken, weather);
+    let world = World::new(seed, broken, weather.without(broken));
     world.lock().log.is_whole = is_whole;
     world.tell(&format!("seed {seed}: {weather:?}"));
     let mut user = User::new(Arc::clone(&world), seed);

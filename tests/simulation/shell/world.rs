@@ -51,6 +51,9 @@ pub(crate) enum Broken {
     Preconditions,
     /// A DaemonJob is read as the reader's own lists and watches have told it (M4, M9).
     FreshRead,
+    /// Lists of Jobs go back to older versions, which no API server does that is asked for no version. What a new
+    /// leader sees there overrides what is on record, and finished work runs again: nothing guards against it.
+    JobLists,
     /// A Node is not found by who asks for it alone (M5).
     NodeRead,
     /// Statuses are answered, but not stored (M7).
