@@ -73,7 +73,7 @@ test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing tha
 
 .PHONY: soak
 soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, 100,000 seeds, deeper models, longer fuzzing (four hours)
-	SIMULATION_SEEDS=100000 $(CARGO) test --workspace --test simulation every_seed -- --show-output
+	SIMULATION_SEEDS=100000 $(CARGO) test --workspace --test simulation -- --include-ignored --show-output
 	ROTATION_FAULTS=1 $(CARGO) test -p daemonjob-certs --lib model -- --show-output
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-certs --lib fuzz
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-webhook --lib fuzz

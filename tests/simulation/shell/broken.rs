@@ -14,8 +14,18 @@ use crate::world::Broken;
 #[case::m7_outcomes_that_are_not_stored(Broken::Record, "I3")]
 #[case::m8_statuses_without_a_version(Broken::StatusVersion, "I7")]
 #[case::m9_old_reads_before_creates(Broken::FreshRead, "I7")]
-#[case::lists_of_jobs_that_go_back(Broken::JobLists, "I7")]
 fn a_guard_that_is_missing_is_missed(#[case] broken: Broken, #[case] invariant: &str) {
+    is_missed(broken, invariant);
+}
+
+/// No guard of ours: an API server that is asked for no version lists the newest.
+#[test]
+#[ignore = "a minute of processor time: make soak"]
+fn lists_of_jobs_that_go_back_make_finished_work_run_again() {
+    is_missed(Broken::JobLists, "I7");
+}
+
+fn is_missed(broken: Broken, invariant: &str) {
     let is_missed = |story: &Story| story.breaches.iter().any(|breach| breach.contains(invariant));
     let (found, sums) = find(1000, broken, is_missed);
     assert!(

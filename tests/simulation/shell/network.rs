@@ -350,11 +350,11 @@ impl World {
         let state = &mut *state;
         let mut is = |thousandths: u32| thousandths > 0 && state.chance.u32(..1000) < thousandths;
         let (is_old, is_small) = (is(state.weather.old_list), is(state.weather.small_pages));
-        let goes_back = if request.kind == Kind::Job {
-            self.broken == Broken::JobLists
+        let goes_back = if self.broken == Broken::JobLists {
+            request.kind == Kind::Job
         } else {
             // The list of nodes that is asked for a purpose comes from the store itself.
-            !request.metadata_only
+            request.kind != Kind::Job && !request.metadata_only
         };
         let is_old = is_old && goes_back;
         let back = if is_old { state.chance.u64(..60) } else { 0 };

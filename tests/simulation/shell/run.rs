@@ -100,6 +100,7 @@ async fn tell(seed: u64, broken: Broken, is_whole: bool) -> Story {
 
     let times = chance.u32(2..25);
     let (survivor, two_lead) = (chance.u8(..4) == 0, chance.u8(..5) == 0);
+    let two_lead = two_lead || broken == Broken::StatusVersion;
     world.lock().judge.two_lead = two_lead;
     let leases = if two_lead {
         ["daemonjob", "rival"]
