@@ -303,8 +303,12 @@ impl Judge {
             daemonjob_label(job),
         ));
         let is_current = daemon_job.is_some_and(|daemon_job| uid(daemon_job) == owner && hash(daemon_job) == hash(job));
+        // A Job for a node that is gone, by an old view, runs nowhere.
+        let node = server.get(&Key::new(Kind::Node, "", node_name(job)));
+        let can_run = node.is_some_and(|node| uid(node) == node_uid(job));
         if let Some(last) = self.last.get(&key)
             && is_current
+            && can_run
             && last.finished
             && !last.lost
             && !self.is_accepted(actor, last)
