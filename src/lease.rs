@@ -128,6 +128,7 @@ impl Elector {
             }
             self.tell();
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(RETRY) => {}
             }

@@ -11,7 +11,6 @@ use http::header::{self, HeaderValue};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -20,7 +19,7 @@ use crate::admin::{self, Readiness};
 use crate::certificates::Keeper;
 use crate::config::{CertsMode, MinTls, RunArgs};
 use crate::controller::{self, Clients};
-use crate::lease::{Elector, Fence};
+use crate::lease::Elector;
 use crate::metrics::Metrics;
 use crate::webhook::Webhook;
 
@@ -219,36 +218,9 @@ fn start_controller(
     };
     let (metrics, until) = (Arc::clone(metrics), stop.clone());
     parts.spawn(async move {
-        (
-            "controller",
-            follow_lead(clients, fence, leading, metrics, settings, until).await,
-        )
+        let followed = controller::follow_lead(clients, fence, leading, metrics, settings, until).await;
+        ("controller", followed.map_err(Into::into))
     });
-}
-
-/// Leads whenever this replica has the Lease.
-async fn follow_lead(
-    clients: Clients,
-    fence: Fence,
-    mut leading: watch::Receiver<bool>,
-    metrics: Arc<Metrics>,
-    settings: controller::Settings,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            won = leading.wait_for(|leads| *leads) => if won.is_err() { return Ok(()) },
-        }
-        metrics.lead(true);
-        let term = stop.child_token();
-        let led = tokio::select! {
-            led = controller::lead(&clients, fence.clone(), Arc::clone(&metrics), settings.clone(), term.clone()) => led,
-            _ = leading.wait_for(|leads| !*leads) => Ok(()),
-        };
-        metrics.lead(false);
-        led?;
-    }
 }
 
 #[cfg(test)]

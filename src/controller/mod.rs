@@ -13,9 +13,11 @@ mod preflight;
 mod reconcile;
 mod report;
 mod schedule;
+mod term;
 mod watch;
 mod window;
 
 pub(crate) use self::execute::Write;
 pub(crate) use self::preflight::preflight;
-pub(crate) use self::reconcile::{Clients, Settings, lead};
+pub(crate) use self::reconcile::{Clients, Settings};
+pub(crate) use self::term::follow_lead;

@@ -59,7 +59,7 @@ pub(crate) struct Settings {
 ///
 /// # Errors
 /// Only when a watch ends for good. Whatever the API server answers is planned with.
-pub(crate) async fn lead(
+pub(super) async fn lead(
     clients: &Clients,
     fence: Fence,
     metrics: Arc<Metrics>,
@@ -88,6 +88,7 @@ pub(crate) async fn lead(
         last: None,
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => Ok(()),
         ended = watches.join_next() => match ended {
             Some(Ok(Err(error))) => Err(error),
@@ -124,16 +125,19 @@ impl Reconciler {
             let due = [self.plan_what_is_due(), self.dispatch(), Some(self.census.due())];
             let wake = due.into_iter().flatten().min().unwrap_or_else(Instant::now);
             self.census.start(Instant::now(), &self.index, &self.executor.server);
+            // In a fixed order, answers to our own writes first: what is known is then the same for the same events,
+            // and there are never more answers than writes on their way.
             tokio::select! {
-                event = seen.recv() => {
-                    let Some(event) = event else { return Err(ControllerError::WatchEnded { kind: "the cluster" }) };
-                    self.take(event, &mut seen);
-                }
+                biased;
                 Some(done) = self.writes.join_next() => self.done(done)?,
                 Some(looked) = self.looks.join_next() => self.looked(looked)?,
                 Some(reported) = self.reports.join_next() => self.reported(reported)?,
                 Some(_) = self.notices.join_next() => {}
                 listed = self.census.listed() => self.counted(listed),
+                event = seen.recv() => {
+                    let Some(event) = event else { return Err(ControllerError::WatchEnded { kind: "the cluster" }) };
+                    self.take(event, &mut seen);
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
         }

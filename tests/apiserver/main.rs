@@ -6,6 +6,7 @@
 mod apply;
 mod bad_input;
 mod bypass;
+mod conformance;
 mod deletion;
 mod finished;
 mod gitops;

@@ -5,7 +5,7 @@ use daemonjob_core::names::{NODE_NAME, NodeName, TEMPLATE_HASH, job_name};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::monitor::complaint;
+use crate::support::rules::complaint;
 use crate::support::world::SYSTEM;
 
 fn call(request: &str, name: &str, body: Value) -> Call {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::Trial;
 use crate::support::manifest::{changed, daemon_job, hanging, on, replacing};
-use crate::support::monitor::Kind;
+use crate::support::rules::Kind;
 use crate::support::trial::{HASH, text};
 use crate::support::world::SYSTEM;
 

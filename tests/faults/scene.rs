@@ -6,8 +6,8 @@ use daemonjob_cluster::{Call, Node, until};
 
 use crate::proxy::{Proxy, is_write, kind};
 use crate::support::DEADLINE;
-use crate::support::monitor::complaint;
 use crate::support::operator::{Operator, free_port};
+use crate::support::rules::complaint;
 use crate::support::trial::Trial;
 use crate::support::world::{Duty, IDENTITY};
 

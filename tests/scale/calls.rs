@@ -6,7 +6,7 @@ use std::time::Duration;
 use daemonjob_cluster::Call;
 use jiff::Timestamp;
 
-use crate::support::monitor::{Kind, is_read};
+use crate::support::rules::{Kind, is_read};
 
 /// What a call asks for, in the words of RBAC: `patch daemonjobs/status`.
 pub(crate) fn kind(call: &Call) -> String {

@@ -6,7 +6,7 @@ use daemonjob_cluster::Call;
 
 use crate::calls::{count, duration, kind, table, writes};
 use crate::scene::{Act, NAMESPACE, NODES, assert_all_succeeded};
-use crate::support::monitor::{complaint, is_read};
+use crate::support::rules::{complaint, is_read};
 use crate::support::trial::show;
 use crate::support::world::SYSTEM;
 

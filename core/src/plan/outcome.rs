@@ -12,6 +12,8 @@ use crate::reason::Reason;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Longest wait for a server that says when to come again, unless it asks for more: it is busy, not broken.
+const LONGEST_BUSY_WAIT: Duration = Duration::from_secs(30);
 
 /// The part of an API server's refusal that decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,8 +136,13 @@ pub fn absorb(
 /// 1 s, 2 s, 4 s … 300 s, a quarter more or less, and never less than the server asked for.
 fn wait(attempts: u32, asked: Option<Duration>, jitter: f64) -> Duration {
     let doubled = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1)));
-    let spread = doubled.min(LONGEST_WAIT).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0);
-    spread.min(LONGEST_WAIT).max(asked.unwrap_or_default())
+    let longest = if asked.is_some() {
+        LONGEST_BUSY_WAIT
+    } else {
+        LONGEST_WAIT
+    };
+    let spread = doubled.min(longest).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0);
+    spread.min(longest).max(asked.unwrap_or_default())
 }
 
 fn after(now: Timestamp, wait: Duration) -> Timestamp {
@@ -225,6 +232,12 @@ mod tests {
     #[test]
     fn f10_the_server_s_retry_after_is_kept() {
         assert_eq!(wait(1, Some(Duration::from_secs(30)), 0.5), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn f10_a_server_that_says_when_to_come_again_is_waited_for_no_longer_than_that_or_half_a_minute() {
+        assert_eq!(wait(20, Some(Duration::from_secs(1)), 0.5), LONGEST_BUSY_WAIT);
+        assert_eq!(wait(20, Some(Duration::from_secs(45)), 0.5), Duration::from_secs(45));
     }
 
     #[test]

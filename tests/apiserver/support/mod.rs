@@ -1,10 +1,11 @@
 //! What the tests stand on: a cluster with the chart ([`world`]), the process ([`operator`]) and a judge of all that it
-//! sends ([`monitor`]), a namespace for each test ([`trial`]), a record of what a watch saw ([`watch`]) and manifests
+//! sends ([`monitor`], by [`rules`]), a namespace for each test ([`trial`]), a record of what a watch saw ([`watch`]) and manifests
 //! ([`manifest`]).
 
 pub(crate) mod manifest;
 pub(crate) mod monitor;
 pub(crate) mod operator;
+pub(crate) mod rules;
 pub(crate) mod trial;
 pub(crate) mod watch;
 pub(crate) mod world;

@@ -1,15 +1,12 @@
 //! The request monitor (O4): whatever the process writes is one of the writes that it is there for, and says what it
 //! must. It reads the audit log of the API server, so it sees what was sent, not what the code means to send.
 
-use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
-use daemonjob_cluster::{AuditLog, Call, Cluster};
-use daemonjob_core::names::{NODE_NAME, NodeName, TEMPLATE_HASH, job_name};
-use serde_json::Value;
+use daemonjob_cluster::{AuditLog, Cluster};
 
-use super::world::SYSTEM;
+use super::rules::complaint;
 
 /// Only what the chart's account asks for is written down: its writes with what they say, except for its key.
 pub(crate) const AUDIT_POLICY: &str = "
@@ -44,107 +41,4 @@ impl Monitor {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(log.news()?.iter().find_map(complaint))
     }
-}
-
-/// What is wrong with a call, if something is.
-pub(crate) fn complaint(call: &Call) -> Option<String> {
-    let wrong = fault(call)?;
-    Some(format!(
-        "{wrong}: {} {}/{} {}",
-        Kind(call),
-        call.namespace,
-        call.name,
-        call.body
-    ))
-}
-
-/// What a call asks for, in the words of RBAC: `patch daemonjobs/status`.
-pub(crate) struct Kind<'a>(pub(crate) &'a Call);
-
-impl fmt::Display for Kind<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Call {
-            verb,
-            resource,
-            subresource,
-            ..
-        } = self.0;
-        let slash = if subresource.is_empty() { "" } else { "/" };
-        write!(f, "{verb} {resource}{slash}{subresource}")
-    }
-}
-
-/// Whether it changes nothing.
-pub(crate) fn is_read(call: &Call) -> bool {
-    matches!(call.verb.as_str(), "get" | "list" | "watch")
-}
-
-/// That the UID and the version of a delete are those of the Job with its name, the API server checks.
-fn fault(call: &Call) -> Option<&'static str> {
-    let body = &call.body;
-    let is_system = call.namespace == SYSTEM;
-    let (is_right, otherwise) = match Kind(call).to_string().as_str() {
-        "create jobs" => (
-            is_of_its_owner(call),
-            "a Job that does not belong to one DaemonJob and one node",
-        ),
-        "delete jobs" => (
-            body["propagationPolicy"] == "Foreground" && keys(&body["preconditions"]) == ["resourceVersion", "uid"],
-            "a delete that may leave Pods, or may take another Job",
-        ),
-        "patch daemonjobs" => (is_of_the_hash(body), "a change of more than the hash"),
-        "patch daemonjobs/status" => (
-            keys(body) == ["metadata", "status"]
-                && keys(&body["metadata"]) == ["resourceVersion"]
-                && is_conditional(body),
-            "a status that may overwrite another one",
-        ),
-        "create events" | "patch events" => (true, ""),
-        "create leases" => (is_system, "a Lease elsewhere"),
-        "update leases" => (
-            is_system && (is_conditional(body) || is_unread(call)),
-            "a Lease that may be taken from its holder",
-        ),
-        "create secrets" | "patch secrets" => (is_system, "a Secret elsewhere"),
-        "patch mutatingwebhookconfigurations" | "patch validatingwebhookconfigurations" => {
-            (call.name == "daemonjob", "a webhook configuration of somebody else")
-        }
-        _ => (is_read(call), "no write of ours"),
-    };
-    (!is_right).then_some(otherwise)
-}
-
-fn keys(object: &Value) -> Vec<&str> {
-    let keys = object.as_object().into_iter().flat_map(|map| map.keys());
-    keys.map(String::as_str).collect()
-}
-
-fn is_of_its_owner(call: &Call) -> bool {
-    let metadata = &call.body["metadata"];
-    let owners = metadata["ownerReferences"].as_array().map(Vec::as_slice);
-    let (Some([owner]), Some(node)) = (owners, metadata["annotations"][NODE_NAME].as_str()) else {
-        return false;
-    };
-    let is_controller = owner["kind"] == "DaemonJob" && owner["controller"] == true && owner["uid"].is_string();
-    let name = job_name(owner["name"].as_str().unwrap_or_default(), &NodeName::new(node));
-    is_controller && metadata["annotations"][TEMPLATE_HASH].is_string() && call.name == name.to_string()
-}
-
-fn is_of_the_hash(body: &Value) -> bool {
-    let metadata = &body["metadata"];
-    keys(body) == ["metadata"]
-        && keys(metadata) == ["annotations", "resourceVersion"]
-        && keys(&metadata["annotations"]) == [TEMPLATE_HASH]
-        && is_conditional(body)
-}
-
-/// The API server does not read, and so does not write down, what it refuses for want of a right: an uninstallation
-/// takes the rights of a process that still runs.
-fn is_unread(call: &Call) -> bool {
-    call.code == 403 && call.body.is_null()
-}
-
-/// Whether the API server refuses it if the object has changed meanwhile.
-fn is_conditional(body: &Value) -> bool {
-    body["metadata"]["resourceVersion"].is_string()
 }

@@ -12,10 +12,9 @@ use super::DEADLINE;
 use super::manifest::daemon_job;
 use super::monitor::{AUDIT_POLICY, Monitor};
 use super::operator::{Operator, Start, complaint, free_port};
+pub(crate) use super::rules::SYSTEM;
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/daemonjob");
-/// Where the chart is installed.
-pub(crate) const SYSTEM: &str = "daemonjob-system";
 /// The name of the process on the Lease. One that is killed and started again goes on as itself.
 pub(crate) const IDENTITY: &str = "first";
 

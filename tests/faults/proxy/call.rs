@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{Method, header};
 use serde_json::Value;
 
-use crate::support::monitor::{Kind, is_read};
+use crate::support::rules::{Kind, is_read};
 
 /// Reads a request.
 pub(super) fn call_of(parts: &Parts, body: &[u8]) -> Call {
