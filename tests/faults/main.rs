@@ -6,6 +6,7 @@
 
 mod answers;
 mod kills;
+mod outages;
 mod proxy;
 mod scene;
 #[path = "../apiserver/support/mod.rs"]
