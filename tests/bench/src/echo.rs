@@ -15,11 +15,14 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use rustls::server::ResolvesServerCert;
 use rustls::version::TLS13;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use crate::serve::Arm;
 
 /// The webhook's limits.
 const BODY_MAX: usize = 7 << 20;
@@ -36,10 +39,20 @@ const ANSWER: &str = concat!(
 
 const _: () = assert!(ANSWER.len() == 200);
 
+/// What the arm does with a body.
+pub(crate) fn router(arm: Arm) -> Router {
+    let answers = || match arm {
+        Arm::Reader => post(read),
+        Arm::Echo | Arm::Webhook => post(echo),
+    };
+    Router::new().route("/mutate", answers()).route("/validate", answers())
+}
+
 pub(crate) async fn serve(
     listener: TcpListener,
     resolver: Arc<dyn ResolvesServerCert>,
     stop: CancellationToken,
+    router: Router,
 ) -> Result<()> {
     let mut tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&TLS13])?
@@ -47,9 +60,6 @@ pub(crate) async fn serve(
         .with_cert_resolver(resolver);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let tls = TlsAcceptor::from(Arc::new(tls));
-    let router = Router::new()
-        .route("/mutate", post(echo))
-        .route("/validate", post(echo));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -78,6 +88,16 @@ async fn converse(tls: TlsAcceptor, stream: TcpStream, router: Router) -> Result
 
 async fn echo(body: Body) -> Response {
     match to_bytes(body, BODY_MAX).await {
+        Ok(_) => ([(header::CONTENT_TYPE, "application/json")], ANSWER).into_response(),
+        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+async fn read(body: Body) -> Response {
+    let Ok(bytes) = to_bytes(body, BODY_MAX).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    match serde_json::from_slice::<Value>(&bytes) {
         Ok(_) => ([(header::CONTENT_TYPE, "application/json")], ANSWER).into_response(),
         Err(_) => StatusCode::BAD_REQUEST.into_response(),
     }

@@ -80,58 +80,51 @@ pub(crate) async fn print(plan: &Plan) -> Result<bool> {
     Ok(is_met)
 }
 
-/// The two processes, started afresh for each table.
-struct Arms {
-    webhook: Served,
-    echo: Served,
-}
+/// The processes that are compared, started afresh for each table.
+struct Arms(Vec<(Arm, Served)>);
 
 impl Arms {
-    fn start(program: &Path) -> Result<Self> {
-        Ok(Self {
-            webhook: Served::start(program, Arm::Webhook, None)?,
-            echo: Served::start(program, Arm::Echo, None)?,
-        })
+    fn start(program: &Path, arms: &[Arm]) -> Result<Self> {
+        let served = |arm: &Arm| Ok((*arm, Served::start(program, *arm, None)?));
+        Ok(Self(arms.iter().map(served).collect::<Result<_>>()?))
     }
 
-    /// Which of them goes first changes from pair to pair.
-    fn in_order(&self, pair: u32) -> [(Arm, &Served); 2] {
-        let arms = [(Arm::Webhook, &self.webhook), (Arm::Echo, &self.echo)];
-        if pair.is_multiple_of(2) {
-            arms
-        } else {
-            [arms[1], arms[0]]
-        }
+    /// Which of them goes first changes from round to round.
+    fn in_order(&self, round: u32) -> impl Iterator<Item = &(Arm, Served)> {
+        let first = round as usize % self.0.len();
+        self.0.iter().cycle().skip(first).take(self.0.len())
     }
 }
 
-/// P10.
+/// P10. The reader stands beside the echo to tell how much of the difference is the reading of JSON alone.
 async fn rates(plan: &Plan, program: &Path) -> Result<bool> {
-    let arms = Arms::start(program)?;
+    let arms = Arms::start(program, &[Arm::Webhook, Arm::Echo, Arm::Reader])?;
     say(&format!(
-        "P10: {KEPT} kept connections, `/mutate` and `/validate` in turn\n"
+        "P10: {KEPT} kept connections, `/mutate` and `/validate` in turn; the reader is an echo that reads its JSON\n"
     ))?;
-    say("| body | requests/s | echo | ratio | gate | CPU µs/request | echo |")?;
-    say("|---|---|---|---|---|---|---|")?;
+    say("| body | requests/s | echo | ratio | gate | reader ÷ echo | CPU µs/request | echo | reader |")?;
+    say("|---|---|---|---|---|---|---|---|---|")?;
     let mut is_met = true;
     for sample in Sample::ALL {
         // Held for the whole run, which takes a minute: the clients borrow it from several threads.
         let requests: &'static [Vec<u8>] = Box::leak(Box::new(
             [Endpoint::Mutate, Endpoint::Validate].map(|endpoint| request(sample, endpoint)),
         ));
-        let (mut webhook, mut echo) = (Vec::new(), Vec::new());
-        for pair in 0..plan.pairs {
-            for (arm, served) in arms.in_order(pair) {
+        let (mut webhook, mut echo, mut reader) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..plan.pairs {
+            for (arm, served) in arms.in_order(round) {
                 let kept = kept_connections(served, KEPT, requests, plan.time()).await?;
                 match arm {
                     Arm::Webhook => webhook.push(kept),
                     Arm::Echo => echo.push(kept),
+                    Arm::Reader => reader.push(kept),
                 }
             }
         }
-        let ratio = Spread::of(webhook.iter().zip(&echo).map(|(ours, bare)| ours.rate / bare.rate));
+        let to_echo = |runs: &[Kept]| Spread::of(runs.iter().zip(&echo).map(|(run, bare)| run.rate / bare.rate));
         let rate = |runs: &[Kept]| Spread::of(runs.iter().map(|run| run.rate)).median;
         let cost = |runs: &[Kept]| Spread::of(runs.iter().map(|run| run.cost)).median;
+        let ratio = to_echo(&webhook);
         let is_gated = sample == Sample::Small;
         let is_enough = ratio.median >= RATE_GATE;
         let gate = if is_gated {
@@ -141,12 +134,14 @@ async fn rates(plan: &Plan, program: &Path) -> Result<bool> {
         };
         is_met &= is_enough || !is_gated;
         say(&format!(
-            "| {} | {:.0} | {:.0} | {ratio} | {gate} | {:.1} | {:.1} |",
+            "| {} | {:.0} | {:.0} | {ratio} | {gate} | {} | {:.1} | {:.1} | {:.1} |",
             sample.as_str(),
             rate(&webhook),
             rate(&echo),
+            to_echo(&reader),
             cost(&webhook),
             cost(&echo),
+            cost(&reader),
         ))?;
     }
     Ok(is_met)
@@ -154,7 +149,7 @@ async fn rates(plan: &Plan, program: &Path) -> Result<bool> {
 
 /// P11.
 async fn latencies(plan: &Plan, program: &Path) -> Result<bool> {
-    let arms = Arms::start(program)?;
+    let arms = Arms::start(program, &[Arm::Webhook, Arm::Echo])?;
     let request: &'static [u8] = request(Sample::Small, Endpoint::Validate).leak();
     let (mut webhook, mut echo) = (Vec::new(), Vec::new());
     for pair in 0..plan.pairs {
@@ -163,7 +158,7 @@ async fn latencies(plan: &Plan, program: &Path) -> Result<bool> {
             let p99 = percentile(&took, 0.99).context("some were answered")?.as_secs_f64() * 1e3;
             match arm {
                 Arm::Webhook => webhook.push(p99),
-                Arm::Echo => echo.push(p99),
+                Arm::Echo | Arm::Reader => echo.push(p99),
             }
         }
     }

@@ -30,6 +30,8 @@ const THREADS: usize = 2;
 pub enum Arm {
     /// Reads a body and answers 200 bytes.
     Echo,
+    /// The same once it has read the body as JSON: the least that any webhook does.
+    Reader,
     /// Ours.
     Webhook,
 }
@@ -39,6 +41,7 @@ impl Arm {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Echo => "echo",
+            Self::Reader => "reader",
             Self::Webhook => "webhook",
         }
     }
@@ -91,10 +94,10 @@ async fn start(
 ) -> Result<SocketAddr> {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     match arm {
-        Arm::Echo => {
+        Arm::Echo | Arm::Reader => {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
-            serving.spawn_on(echo::serve(listener, resolver, stop), runtime);
+            serving.spawn_on(echo::serve(listener, resolver, stop, echo::router(arm)), runtime);
             Ok(address)
         }
         Arm::Webhook => {
