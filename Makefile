@@ -1,4 +1,5 @@
-# Thin targets over cargo; what each runs can be typed as well.
+# Thin targets over cargo; what each runs can be typed as well. With `-p`, cargo resolves other features than for the
+# workspace and builds all libraries a second time; so tests are named, and packages where nothing else will do.
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -42,8 +43,8 @@ golden: ## Rewrite the golden files: CRD, statuses, answers of the webhook, help
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --lib crd
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-core --test status
 	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob-webhook --test wire every_vector
-	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob --test tidy --test cli
-	UPDATE_GOLDEN=1 $(CARGO) test -p daemonjob --test chart documents
+	UPDATE_GOLDEN=1 $(CARGO) test --workspace --test tidy --test cli
+	UPDATE_GOLDEN=1 $(CARGO) test --workspace --test chart documents
 
 .PHONY: test-unit
 test-unit: ## Rings 0 and 1: values and properties beside the code
@@ -60,16 +61,16 @@ test-simulation: ## Ring 2: the controller on an API server in memory; SEED=n te
 .PHONY: test-wire
 test-wire: ## Ring 2: the webhook over TLS and its patches in Go, certificates against a fake API
 	$(CARGO) test -p daemonjob-webhook -p daemonjob-certs --test '*'
-	$(CARGO) test -p daemonjob --test json_patch --test gitops
+	$(CARGO) test --workspace --test json_patch --test gitops
 	$(CARGO) test -p daemonjob-bench
 
 .PHONY: test-apiserver
 test-apiserver: tools ## Ring 3: the program on a real API server
-	$(CARGO) test -p daemonjob --test apiserver
+	$(CARGO) test --workspace --test apiserver
 
 .PHONY: test-admission
 test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing that is done to certificates fails a create
-	$(CARGO) test -p daemonjob --test admission -- --show-output
+	$(CARGO) test --workspace --test admission -- --show-output
 
 .PHONY: soak
 soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, 20 fresh clusters, 100,000 seeds, deeper models, longer fuzzing (four hours)
@@ -77,9 +78,9 @@ soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, 20 fresh
 	ROTATION_FAULTS=1 $(CARGO) test -p daemonjob-certs --lib model -- --show-output
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-certs --lib fuzz
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-webhook --lib fuzz
-	SOAK=1 $(CARGO) test -p daemonjob --test admission -- --show-output
-	SOAK=1 $(CARGO) test -p daemonjob --test faults -- --show-output
-	SOAK=1 $(CARGO) test -p daemonjob --test node -- --show-output
+	SOAK=1 $(CARGO) test --workspace --test admission -- --show-output
+	SOAK=1 $(CARGO) test --workspace --test faults -- --show-output
+	SOAK=1 $(CARGO) test --workspace --test node -- --show-output
 
 .PHONY: bench
 bench: ## The webhook beside a bare echo of the same stack, and under 10,000 half-open connections (three minutes)
@@ -88,19 +89,19 @@ bench: ## The webhook beside a bare echo of the same stack, and under 10,000 hal
 
 .PHONY: test-scale
 test-scale: tools ## Ring 3 with 1,000 nodes: prints what a rollout costs, call by call
-	$(CARGO) test -p daemonjob --test scale -- --show-output
+	$(CARGO) test --workspace --test scale -- --show-output
 
 .PHONY: test-faults
 test-faults: tools ## Ring 3 with a proxy that lets requests go wrong
-	$(CARGO) test -p daemonjob --test faults -- --show-output
+	$(CARGO) test --workspace --test faults -- --show-output
 
 .PHONY: test-chart
 test-chart: tools ## Ring 4: the chart, rendered and installed by a real Helm
-	$(CARGO) test -p daemonjob --test chart
+	$(CARGO) test --workspace --test chart
 
 .PHONY: test-node
 test-node: tools ## Ring 5: installed on a node with containers (root), by each Helm; the first steps of the README
-	$(CARGO) test -p daemonjob --test node -- --show-output
+	$(CARGO) test --workspace --test node -- --show-output
 
 .PHONY: test-cluster
 test-cluster: tools ## The local control plane itself
@@ -116,4 +117,4 @@ image-check: tools ## Build it in two folders, compare, and run it where nothing
 
 .PHONY: tidy
 tidy: ## The rules of this repository: layers, sizes, goldens, dependencies, the command line
-	$(CARGO) test -p daemonjob --test tidy --test dependencies --test cli --test readme
+	$(CARGO) test --workspace --test tidy --test dependencies --test cli --test readme
