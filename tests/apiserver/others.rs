@@ -1,6 +1,7 @@
 //! Other writers of the same object: what they add stays, and what they fight over is told.
 
 use daemonjob_cluster::Output;
+use daemonjob_core::hash::TemplateHash;
 use serde_json::{Value, json};
 
 use crate::support::Trial;
@@ -110,4 +111,80 @@ fn e46_a_writer_that_keeps_changing_the_hash_is_named_and_nothing_starts_meanwhi
 /// How often this process has restored the hash of a DaemonJob.
 fn restorations(trial: &Trial) -> f64 {
     trial.metric(r#"daemonjob_job_writes_total{verb="patch",reason="TemplateHashRestored",result="success""#)
+}
+
+/// Gives each template a deadline once it has been stamped: a mutation that comes after ours.
+struct LateMutation<'a>(&'a Trial);
+
+impl<'a> LateMutation<'a> {
+    fn install(trial: &'a Trial) -> Self {
+        let name = &trial.namespace;
+        // Not a condition of the policy: one that did not match at first is not asked again.
+        let deadline = format!(
+            "'{HASH}' in object.metadata.?annotations.orValue({{}}) \
+             ? [JSONPatch{{op: 'add', path: '/spec/jobTemplate/spec/activeDeadlineSeconds', value: 3600}}] : []"
+        );
+        let policy = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail",
+                "reinvocationPolicy": "IfNeeded",
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["daemon.justk8s.com"],
+                    "apiVersions": ["v1alpha1"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["daemonjobs"],
+                }]},
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": deadline}}],
+            },
+        });
+        let binding = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {
+                "policyName": name,
+                "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}},
+            },
+        });
+        let it = Self(trial);
+        it.0.accepts(&policy);
+        it.0.accepts(&binding);
+        it
+    }
+}
+
+impl Drop for LateMutation<'_> {
+    fn drop(&mut self) {
+        let name = &self.0.namespace;
+        for kind in ["mutatingadmissionpolicybinding", "mutatingadmissionpolicy"] {
+            // It concerns this namespace alone.
+            drop(self.0.kubectl(&format!("delete {kind} {name}")));
+        }
+    }
+}
+
+#[test]
+fn f36_a_template_that_is_changed_after_it_was_stamped_is_stamped_again() {
+    let trial = Trial::begin();
+    trial.add_node("f36", "f36");
+    let _late = LateMutation::install(&trial);
+    let it = on(daemon_job("it"), "f36");
+    // API servers learn of a policy a moment after it is stored.
+    trial.eventually("the late mutation", || {
+        let output = trial.kubectl_with("create --dry-run=server -o json -f -", &it.to_string());
+        let seen: Value = serde_json::from_str(&output.checked()?)?;
+        Ok(seen["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"]
+            .is_number()
+            .then_some(()))
+    });
+    trial.accepts(&it);
+    let stored = trial.shows("it", "1 desired, 1 succeeded");
+    let template = &stored["spec"]["jobTemplate"];
+    assert_eq!(template["spec"]["activeDeadlineSeconds"], 3600);
+    let expected = TemplateHash::of(template).expect("its numbers are exact");
+    assert_eq!(text(hash(&stored)), expected.to_string());
+    assert_eq!(trial.jobs("it").len(), 1);
 }
