@@ -13,7 +13,7 @@ use crate::balancer::{Balancer, Endpoint};
 use crate::support::DEADLINE;
 use crate::support::manifest::daemon_job;
 use crate::support::monitor::{AUDIT_POLICY, Monitor};
-use crate::support::operator::{Operator, Start, complaint, free_port, logs};
+use crate::support::operator::{Operator, Start, complaints, free_port, logs};
 use crate::support::trial::show;
 use crate::support::world::{SYSTEM, install, kubeconfig_of, tools};
 
@@ -63,7 +63,8 @@ impl Act {
 impl Drop for Act {
     fn drop(&mut self) {
         let sent = || self.stage().monitor.complaint().expect("the audit log can be read");
-        let complaint = complaint(self.stage().cluster.folder()).or_else(sent);
+        let told = complaints(self.stage().cluster.folder());
+        let complaint = told.into_iter().next().or_else(sent);
         if std::thread::panicking() {
             // What went wrong for one test must not go wrong for the next. The logs are kept as the cluster goes.
             show(&logs(self.stage().cluster.folder(), "certificate"));

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::image;
 use crate::release::{Helm, Release, chart, make_namespace};
 use crate::support::monitor::{AUDIT_POLICY, Monitor};
+use crate::support::operator::is_complaint;
 use crate::support::trial::{items, namespace_of_this_test, show, text};
 use crate::support::watch::{Event, Watch};
 use crate::support::world::SYSTEM;
@@ -237,10 +238,7 @@ impl Stage {
 
     /// A line of the logs that tells of a defect, or of a right that the chart does not give.
     fn complaint(&self) -> Option<String> {
-        let is_denied = |line: &str| line.contains("system:serviceaccount:") && line.contains("cannot");
-        let is_complaint =
-            |line: &&str| is_denied(line) || line.contains("InternalError") || line.contains("panicked at");
-        self.logs().lines().find(is_complaint).map(str::to_owned)
+        self.logs().lines().find(|line| is_complaint(line)).map(str::to_owned)
     }
 
     /// Everything that may explain a failure.

@@ -246,13 +246,26 @@ pub(crate) fn logs(folder: &Path, subject: &str) -> String {
     shown
 }
 
-/// A line that says that the chart does not give the process a right that it asked for, or that the process met a
-/// defect of its own: a second opinion on a plan among them, which debug builds ask for.
-pub(crate) fn complaint(folder: &Path) -> Option<String> {
-    let is_denied = |line: &str| line.contains("system:serviceaccount:") && line.contains("cannot");
-    let is_complaint = |line: &&str| is_denied(line) || line.contains("InternalError") || line.contains("panicked at");
-    let files = log_files(folder);
-    files
-        .iter()
-        .find_map(|(_, text)| text.lines().find(is_complaint).map(str::to_owned))
+/// Whether a line says that the chart does not give the process a right that it asked for.
+pub(crate) fn is_denied(line: &str) -> bool {
+    line.contains("system:serviceaccount:") && line.contains("cannot")
+}
+
+/// Whether a line says that the process was denied something, or met a defect of its own: a second opinion on a plan
+/// among them, which debug builds ask for.
+pub(crate) fn is_complaint(line: &str) -> bool {
+    is_denied(line) || line.contains("InternalError") || line.contains("panicked at")
+}
+
+/// Such lines of all processes that were started from this folder.
+pub(crate) fn complaints(folder: &Path) -> Vec<String> {
+    let texts = log_files(folder).into_iter().map(|(_, text)| text);
+    texts
+        .flat_map(|text| -> Vec<String> {
+            text.lines()
+                .filter(|line| is_complaint(line))
+                .map(str::to_owned)
+                .collect()
+        })
+        .collect()
 }
