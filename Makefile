@@ -53,6 +53,7 @@ test-unit: ## Rings 0 and 1: values and properties beside the code
 .PHONY: test-model
 test-model: ## Ring 1: two controllers on the planner, explored further than make test goes, in release
 	MODEL_STATES=500000 $(CARGO) test --release -p daemonjob-model -- --test-threads=1 --show-output
+	MODEL_STATES=7000000 $(CARGO) test --release -p daemonjob-model -- --show-output at_work
 
 .PHONY: test-simulation
 test-simulation: ## Ring 2: the controller on an API server in memory; SEED=n tells one story again, SIMULATION_SEEDS gives their number
@@ -74,7 +75,7 @@ test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing tha
 
 .PHONY: soak
 soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, 20 fresh clusters, 100,000 seeds, deeper models, longer fuzzing (four hours)
-	SIMULATION_SEEDS=100000 $(CARGO) test --workspace --test simulation -- --include-ignored --show-output
+	SIMULATION_SEEDS=100000 $(CARGO) test --release --workspace --test simulation -- --show-output
 	ROTATION_FAULTS=1 $(CARGO) test -p daemonjob-certs --lib model -- --show-output
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-certs --lib fuzz
 	FUZZ_SECONDS=120 $(CARGO) test -p daemonjob-webhook --lib fuzz

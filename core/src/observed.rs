@@ -227,6 +227,8 @@ pub struct JobView {
     pub node_uid: Option<NodeUid>,
     /// The retry that started it.
     pub retry: Option<String>,
+    /// The templates of which its node had a result when it was built, by their hashes.
+    pub follows: Option<String>,
     /// When it was told to go.
     pub deleted: Option<Timestamp>,
     /// How far it is.
@@ -302,6 +304,12 @@ impl JobView {
         same_version == *before
     }
 
+    /// Whether its node had a result of this template when it was built.
+    pub fn follows(&self, template_hash: &str) -> bool {
+        let mut hashes = self.follows.iter().flat_map(|hashes| hashes.split_whitespace());
+        hashes.any(|hash| hash == template_hash)
+    }
+
     /// How it finished, if it has.
     pub fn finish(&self) -> Option<Finish> {
         match self.run {
@@ -365,6 +373,7 @@ impl From<JobLite> for JobView {
             node: annotations.remove(names::NODE_NAME).map(NodeName::new),
             node_uid: annotations.remove(names::NODE_UID).map(NodeUid::new),
             retry: annotations.remove(names::RETRY),
+            follows: annotations.remove(names::FOLLOWS),
             podless_since: metadata.creation_timestamp.filter(|_| podless).map(|time| time.0),
             deleted: metadata.deletion_timestamp.map(|time| time.0),
             run,

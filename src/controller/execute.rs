@@ -155,20 +155,26 @@ impl Executor {
         reads: &FreshReads,
         creates_since: Option<Instant>,
     ) -> Result<bool, Answer> {
-        let (guard, not_before) = match (&done.work.write, creates_since) {
-            (Write::Create { guard, .. }, Some(since)) => (guard, since),
+        let (Write::Create { guard, .. } | Write::Delete { guard, .. }) = &done.work.write else {
+            return Ok(true);
+        };
+        // The Node first: it may take its time, and the read of the DaemonJob must still be fresh afterwards.
+        let node = match guard.node.node() {
+            Some(name) => self.server.node(name).await?,
+            None => None,
+        };
+        let not_before = match (&done.work.write, creates_since) {
+            (Write::Create { .. }, Some(since)) => since,
             // A read before the Job was seen may have found a DaemonJob that was deleted before its owner came.
             (
                 Write::Delete {
-                    guard,
-                    why: Why::OwnerGone,
-                    ..
+                    why: Why::OwnerGone, ..
                 },
                 _,
-            ) => (guard, done.work.planned),
-            (Write::Delete { guard, .. }, _) => {
+            ) => done.work.planned,
+            (Write::Delete { .. }, _) => {
                 let now = Instant::now();
-                (guard, now.checked_sub(FRESH_FOR).unwrap_or(now))
+                now.checked_sub(FRESH_FOR).unwrap_or(now)
             }
             (Write::Create { .. }, None) | (Write::RestoreHash { .. }, _) => return Ok(true),
         };
@@ -176,10 +182,6 @@ impl Executor {
         done.subject = subject;
         // The read of a delete may be older than the suspicion: it does not answer it.
         done.verified = creates_since.filter(|since| at >= *since);
-        let node = match guard.node.node() {
-            Some(name) => self.server.node(name).await?,
-            None => None,
-        };
         Ok(permits(
             guard,
             &Fresh {

@@ -54,7 +54,7 @@ impl Memory {
     /// Takes in a Job, if it is ours and of this node.
     fn take_job(&mut self, subject: &Subject, node: &NodeView, job: &JobView) {
         let is_own = job.ownership(subject.name(), subject.uid()) == Ownership::Own;
-        if !is_own || job.node_uid.as_ref() != Some(&node.uid) {
+        if !is_own || job.node_uid.as_ref() != Some(&node.uid) || subject.is_past(job) {
             return;
         }
         let retried = self.retry.pending(&node.uid);

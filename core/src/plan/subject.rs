@@ -126,14 +126,27 @@ impl Subject {
         &self.record
     }
 
-    /// Whether the store holds the outcome of this Job, which must be of this DaemonJob. While the retry that started
-    /// it is pending there, what is on record is the run before, though it may read the same.
+    /// Whether the store holds the outcome of this Job, which must be of this DaemonJob, or that of a later one.
+    /// While the retry that started it is pending there, what is on record is the run before, though it may read the
+    /// same.
     pub fn has_recorded(&self, job: &JobView) -> bool {
         let (Some(node), Some(hash), Some(finish)) = (&job.node_uid, &job.hash, job.finish()) else {
             return false;
         };
         let is_older = job.retry.is_some() && self.retry.pending(node) == job.retry.as_deref();
-        !is_older && self.record.of(node) == Some((hash.as_str(), finish))
+        !is_older && (self.record.of(node) == Some((hash.as_str(), finish)) || self.is_past(job))
+    }
+
+    /// Whether the store holds a result of the current template that came after this Job, of another template: one
+    /// that the node did not have when the Job was built. Then the Job was seen too late, on an old list or by a
+    /// controller that lags behind another one, and must not make the node run again.
+    pub(super) fn is_past(&self, job: &JobView) -> bool {
+        let (Some(node), Some(hash)) = (&job.node_uid, &job.hash) else {
+            return false;
+        };
+        let recorded = self.record.of(node).map(|(hash, _)| hash);
+        let current = recorded.filter(|recorded| self.annotated_hash() == Some(*recorded));
+        current.is_some_and(|current| current != hash.as_str() && !job.follows(current))
     }
 
     /// Whether the selectors select this node. A spec that may not run selects none.

@@ -2,6 +2,7 @@
 
 mod guards;
 mod jobs;
+mod late;
 mod nodes;
 mod replace;
 mod retry;

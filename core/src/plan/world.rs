@@ -7,6 +7,7 @@
 //! node n1 os=linux uid=u9 cordoned taint=KEY:EFFECT joined=30
 //! passing example.com/warming-up   a taint that passes by itself in this cluster
 //! job n1 hash=A running unready@5  or: succeeded@5 failed@5 suspended; deleted@9 nodeuid=u8
+//!                                  follows=B: when it was built, the node had a result of template B
 //!                                  owner=older, owner=foreign (none), owner=NAME, unlabelled, no hash: the marks of ours
 //! ended n1 hash=A succeeded@5       the same, but it is gone and the store may not know
 //! record n1 hash=A succeeded
@@ -233,6 +234,7 @@ impl World {
             run: Run::Running,
             unready_since: None,
             retry: None,
+            follows: None,
             podless_since: None,
         };
         for word in &rest[1..] {
@@ -254,6 +256,10 @@ impl World {
                 Some(("deleted", when)) => job.deleted = time(when),
                 Some(("hash", letter)) => job.hash = TemplateHash::of(&self.full_template(letter)).ok(),
                 Some(("retry", token)) => job.retry = Some(token.into()),
+                Some(("follows", letter)) => {
+                    let hash = TemplateHash::of(&self.full_template(letter)).unwrap();
+                    job.follows = Some(hash.to_string());
+                }
                 Some(("nodeuid", uid)) => job.node_uid = Some(NodeUid::new(uid)),
                 Some(("owner", "older")) => {
                     job.owner = Some(Owner {

@@ -60,14 +60,16 @@ impl World {
 
     // At each write.
 
-    /// The store holds the outcome of this Job.
+    /// The store holds the outcome of this Job, or that of the current template, of which the Job does not know.
     pub(super) fn has_recorded(&self, state: &State, job: &Job) -> bool {
         let Some(dj) = state.dj().filter(|dj| job.done && dj.uid == job.owner) else {
             return false;
         };
         let status = self.status_of(dj);
         let is_older = job.retry && is_pending(&status.status, job.place, job.node);
-        !is_older && recorded(&self.shipped, &status.status, job.place, job.node) == Some(job.edited)
+        let recorded = recorded(&self.shipped, &status.status, job.place, job.node);
+        let is_past = job.edited != dj.is_edited() && !job.follows && recorded == Some(dj.is_edited());
+        !is_older && (recorded == Some(job.edited) || is_past)
     }
 
     /// Whether a delete is right now; a create always is.
@@ -87,15 +89,17 @@ impl World {
         }
     }
 
-    /// The node has finished this template, and nobody asked for it to run again.
+    /// The node has finished this template, and nobody asked for it to run again. A node that is gone runs nothing: a
+    /// Job that names it came too late, and goes before the one that has its place now gets its own.
     pub(super) fn runs_again(&self, state: &State, new: &Job) -> bool {
+        let is_there = state.node(new.place).is_some_and(|node| node.uid == new.node);
         let is_current = state
             .dj()
             .is_some_and(|dj| dj.uid == new.owner && dj.is_edited() == new.edited);
         state.last[usize::from(new.place)].is_some_and(|last| {
             let is_same = (last.owner, last.node, last.edited) == (new.owner, new.node, new.edited);
             let is_asked = new.retry && !last.retry;
-            is_current && is_same && last.done && !is_asked
+            is_there && is_current && is_same && last.done && !is_asked
         })
     }
 
@@ -155,7 +159,8 @@ impl World {
         is_told && !is_pending && !(is_outdated && self.shipped.spec.replace)
     }
 
-    /// A status that says that the run is complete has finished all nodes that were there all the time.
+    /// A status that says that the run is complete has finished all nodes that were there all the time, but for those
+    /// that have started something since.
     pub(super) fn tells_the_truth(&self, state: &State) -> bool {
         let Some(dj) = state.dj() else { return true };
         let told = self.status_of(dj);
@@ -165,7 +170,10 @@ impl World {
         };
         // Whatever befalls a node befalls the first.
         !is_complete(&told.status)
-            || (1..self.shipped.places).all(|place| recorded(&self.shipped, &told.status, place, 0).is_some())
+            || (1..self.shipped.places).all(|place| {
+                let mut jobs = state.jobs_at(place);
+                recorded(&self.shipped, &told.status, place, 0).is_some() || jobs.any(|job| job.owner == dj.uid)
+            })
     }
 }
 

@@ -272,6 +272,7 @@ impl Shipped {
             node: Some(self.nodes[place].clone()),
             node_uid: Some(Self::node_uid(job.place, job.node)),
             retry: job.retry.then(|| TOKEN.to_owned()),
+            follows: job.follows.then(|| self.hash(!job.edited).to_string()),
             deleted: job.deleted.then(|| at(DELETED)),
             run: if job.done {
                 Run::Succeeded { at: Some(at(FINISHED)) }
@@ -313,6 +314,7 @@ impl Shipped {
             node: number_of(view.node_uid.as_ref().unwrap().as_str(), &format!("n{place}-uid")),
             edited: view.hash.as_ref() == Some(&self.hashes[1]),
             retry: view.retry.is_some(),
+            follows: view.follows(self.hash(view.hash.as_ref() != Some(&self.hashes[1])).as_str()),
             done: view.finish().is_some(),
             deleted: view.deleted.is_some(),
         }
@@ -518,6 +520,7 @@ impl Shipped {
                     dj,
                     node: node.uid,
                     job: None,
+                    ended: sight.ended[usize::from(node.place)],
                     why: 0,
                 };
                 (order, guard)
@@ -529,6 +532,7 @@ impl Shipped {
                     dj,
                     node: 0,
                     job: sight.jobs[usize::from(place)],
+                    ended: None,
                     why: *why as u8,
                 };
                 (order, guard)
@@ -574,7 +578,7 @@ impl Shipped {
                 node: Some(Arc::new(self.node_view(node))),
                 selected: true,
                 job: None,
-                ended: None,
+                ended: order.ended.map(|job| Arc::new(self.job_view(job))),
             };
             let mut job = build_job(&self.subject(order.dj), &slot).unwrap();
             job["metadata"]["uid"] = "0".into();

@@ -45,6 +45,8 @@ pub(super) struct Job {
     pub(super) edited: bool,
     /// Started by the retry.
     pub(super) retry: bool,
+    /// When it was built, the node had a result of the other template.
+    pub(super) follows: bool,
     pub(super) done: bool,
     pub(super) deleted: bool,
 }
@@ -142,6 +144,8 @@ pub(super) struct Order {
     pub(super) node: u8,
     /// The Job of a delete.
     pub(super) job: Option<Job>,
+    /// For a create, what had ended there.
+    pub(super) ended: Option<Job>,
     pub(super) why: u8,
 }
 

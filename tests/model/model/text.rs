@@ -64,7 +64,12 @@ impl World {
     /// The run step by step; where a controller plans, what it sees.
     pub(super) fn story(&self, run: &[(State, Option<Action>)]) -> String {
         let mut story = Vec::new();
+        let mut broken = 0;
         for (state, action) in run {
+            if state.broken != broken {
+                broken = state.broken;
+                story.push("# this broke an invariant".to_owned());
+            }
             let Some(action) = action else { continue };
             story.push(format!("# {action:?}"));
             if let Action::Plan(who) = action {
@@ -100,6 +105,7 @@ fn job_line(word: &str, dj: Dj, job: Job) -> String {
     );
     for (is_so, word) in [
         (job.retry, " retry=t"),
+        (job.follows, if job.edited { " follows=A" } else { " follows=B" }),
         (job.deleted, " deleted@10"),
         (job.owner != dj.uid, " owner=older"),
     ] {
