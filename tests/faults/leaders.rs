@@ -198,7 +198,7 @@ fn f26_two_leaders_whose_lease_is_partitioned_keep_one_job_a_node_converge_and_f
     second.wait_leading(DEADLINE).expect("nobody else is on its side");
     let history = Recorder::start(&scene);
     let (mark, others_mark) = (scene.proxy.mark(), other.mark());
-    let time = Duration::from_secs(if is_soak() { 60 } else { 12 });
+    let time = Duration::from_secs(if is_soak() { 60 } else { 10 });
     let nodes = churn(&scene, time);
     assert_converged(&scene, "quick", "succeeded", true, &nodes);
     assert_converged(&scene, "long", "active", true, &nodes);
