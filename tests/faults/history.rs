@@ -58,24 +58,9 @@ impl Recorder {
         let (jobs, pods) = (of_it(&self.jobs), of_it(&self.pods));
         assert_one_at_a_time(&jobs, |_| false);
         assert_one_at_a_time(&pods, has_ended);
-        let hashes = self.hashes(daemon_job);
-        let current = |at: u64| hashes.range(..=at).next_back().map(|(_, hash)| hash.as_str());
         let lives = lives(&jobs);
-        let mut before: BTreeMap<&str, &Life> = BTreeMap::new();
-        for life in &lives {
-            let last = before.insert(&life.node_uid, life);
-            let is_again = last.is_some_and(|last| last.has_finished && last.hash == life.hash);
-            assert!(
-                !is_again || current(life.made) != Some(&life.hash),
-                "I7, finished work runs again: {life:#?} after {last:#?}"
-            );
-            let is_deleted = life.deleted.filter(|_| !touched.contains(&life.node.as_str()));
-            let is_due = |at: u64| is_replacing && current(at) != Some(&life.hash);
-            assert!(
-                is_deleted.is_none_or(is_due),
-                "I3 or I5, deleted for nothing: {life:#?}"
-            );
-        }
+        let breach = breach(&lives, &self.hashes(daemon_job), is_replacing, touched);
+        assert_eq!(breach, None, "{daemon_job}");
         lives.len()
     }
 
@@ -93,6 +78,23 @@ impl Recorder {
         })
         .collect()
     }
+}
+
+/// What should not have been in the story of these Jobs, in the order in which they were made.
+fn breach(lives: &[Life], hashes: &BTreeMap<u64, String>, is_replacing: bool, touched: &[&str]) -> Option<String> {
+    let current = |at: u64| hashes.range(..=at).next_back().map(|(_, hash)| hash.as_str());
+    let mut before: BTreeMap<&str, &Life> = BTreeMap::new();
+    lives.iter().find_map(|life| {
+        let last = before.insert(&life.node_uid, life);
+        let is_again = last.is_some_and(|last| last.has_finished && last.hash == life.hash);
+        if is_again && current(life.made) == Some(&life.hash) {
+            return Some(format!("I7, finished work runs again: {life:#?}"));
+        }
+        let deleted = life.deleted.filter(|_| !touched.contains(&life.node.as_str()));
+        let is_due = |at: u64| is_replacing && current(at) != Some(&life.hash);
+        let is_wrong = deleted.is_some_and(|at| !is_due(at));
+        is_wrong.then(|| format!("I3 or I5, deleted for nothing: {life:#?}"))
+    })
 }
 
 fn lives(jobs: &[Event]) -> Vec<Life> {
@@ -129,4 +131,32 @@ fn has_finished(job: &Value) -> bool {
         matches!(condition["type"].as_str(), Some("Complete" | "Failed")) && condition["status"] == "True"
     };
     conditions.is_some_and(|all| all.iter().any(is_end))
+}
+
+#[test]
+fn a_story_with_a_job_that_should_not_be_in_it_is_told_from_one_without() {
+    let life = |hash: &str, made: u64, deleted: Option<u64>| Life {
+        uid: made.to_string(),
+        node: "n".to_owned(),
+        node_uid: "u".to_owned(),
+        hash: hash.to_owned(),
+        made,
+        deleted,
+        has_finished: true,
+    };
+    let hashes = BTreeMap::from([(10, "A".to_owned()), (20, "B".to_owned())]);
+    let judge = |lives: &[Life], is_replacing, touched: &[&str]| {
+        let told = breach(lives, &hashes, is_replacing, touched);
+        told.map(|told| told.split(',').next().unwrap_or_default().to_owned())
+    };
+    let replaced = [life("A", 11, Some(21)), life("B", 22, None)];
+    assert_eq!(judge(&replaced, true, &[]), None);
+    assert_eq!(judge(&replaced, false, &[]).as_deref(), Some("I3 or I5"));
+    assert_eq!(judge(&replaced, false, &["n"]), None);
+    let too_early = [life("A", 11, Some(12))];
+    assert_eq!(judge(&too_early, true, &[]).as_deref(), Some("I3 or I5"));
+    let again = [life("A", 11, Some(12)), life("A", 13, None)];
+    assert_eq!(judge(&again, true, &["n"]).as_deref(), Some("I7"));
+    let old_template = [life("A", 11, Some(21)), life("A", 23, Some(24)), life("B", 25, None)];
+    assert_eq!(judge(&old_template, true, &[]), None, "accepted");
 }

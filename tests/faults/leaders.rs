@@ -48,14 +48,11 @@ impl LoneLease {
 
 /// What is in the way of a process: it hears of these resources late, and every third of its writes about a Job is
 /// held up.
-fn in_the_way(late: &'static [&'static str]) -> impl FnMut(&Call) -> Fault + Send {
+fn in_the_way(late: &'static [&'static str], lag: Duration) -> impl FnMut(&Call) -> Fault + Send {
     let mut writes = 0;
     move |call| {
         if call.verb == "watch" && late.contains(&call.resource.as_str()) {
-            return Fault::Told(Pace {
-                lag: Duration::from_millis(700),
-                ..Pace::default()
-            });
+            return Fault::Told(Pace { lag, ..Pace::default() });
         }
         let is_of_a_job = call.resource == "jobs" && is_write(call);
         writes += usize::from(is_of_a_job);
@@ -68,12 +65,12 @@ fn in_the_way(late: &'static [&'static str]) -> impl FnMut(&Call) -> Fault + Sen
 
 /// The near side hears late of Jobs, the far side of all else: each is ahead of the other in something.
 fn near_side() -> impl FnMut(&Call) -> Fault + Send {
-    in_the_way(&["jobs"])
+    in_the_way(&["jobs"], Duration::from_millis(500))
 }
 
 fn far_side() -> impl FnMut(&Call) -> Fault + Send {
     let mut lease = LoneLease::default();
-    let mut way = in_the_way(&["daemonjobs", "nodes"]);
+    let mut way = in_the_way(&["daemonjobs", "nodes"], Duration::from_millis(1500));
     move |call| {
         if call.resource == "leases" {
             lease.meet(call)
@@ -203,15 +200,14 @@ fn f26_two_leaders_whose_lease_is_partitioned_keep_one_job_a_node_converge_and_f
     assert_converged(&scene, "quick", "succeeded", true, &nodes);
     assert_converged(&scene, "long", "active", true, &nodes);
     assert_converged(&scene, "kept", "succeeded", false, &nodes);
+    let touched = [FLAPPING, AGAIN, GUEST];
+    let jobs = [("quick", true), ("long", true), ("kept", false), ("new-1", false)]
+        .map(|(name, is_replacing)| history.assert_safe(name, is_replacing, &touched));
     // I10, while both lead.
     assert_quiet(&other);
     scene.assert_quiet();
     assert_leads(scene.controller());
     assert_leads(&second);
-
-    let touched = [FLAPPING, AGAIN, GUEST];
-    let jobs = [("quick", true), ("long", true), ("kept", false), ("new-1", false)]
-        .map(|(name, is_replacing)| history.assert_safe(name, is_replacing, &touched));
     let done = [creates(&scene.proxy, mark, 201), creates(&other, others_mark, 201)];
     let met = creates(&scene.proxy, mark, 409) + creates(&other, others_mark, 409);
     show(&format!(
