@@ -5,17 +5,10 @@ use std::time::{Duration, Instant};
 use daemonjob_cluster::{Call, until};
 
 use crate::proxy::{Fault, Refusal, kind};
-use crate::scene::{Scene, is_soak};
+use crate::scene::{Scene, done, is_soak};
 use crate::support::DEADLINE;
 use crate::support::manifest::{daemon_job, on};
 use crate::support::trial::show;
-
-/// How many calls of a kind the API server has done since a mark.
-fn done(scene: &Scene, mark: usize, of: &str) -> usize {
-    let calls = scene.proxy.since(mark);
-    let is_such = |call: &&Call| kind(call) == of && (200..300).contains(&call.code);
-    calls.iter().filter(is_such).count()
-}
 
 /// The first answers of this kind go wrong, the rest go through.
 fn first(count: usize, of: &'static str, fault: fn() -> Fault) -> impl FnMut(&Call) -> Fault + Send {

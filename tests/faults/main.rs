@@ -5,10 +5,15 @@
 //! ([`scene`]). `SOAK=1` asks for the full numbers, where some rows are cut short.
 
 mod answers;
+mod crd;
+mod history;
 mod kills;
+mod leaders;
 mod outages;
 mod proxy;
 mod scene;
+mod slow;
 #[path = "../apiserver/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "tests/apiserver uses the rest of it")]
 mod support;
+mod views;

@@ -1,12 +1,13 @@
 //! Outages: the API server, its store, or the leader is gone for a while, in the middle of a fan-out.
 
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use daemonjob_cluster::{Cluster, Component, until};
 
 use crate::proxy::{Fault, Proxy, is_write, kind};
-use crate::scene::Scene;
+use crate::scene::{Scene, is_soak, lasts};
 use crate::support::DEADLINE;
 use crate::support::manifest::{changed, daemon_job, on, replacing};
 use crate::support::operator::{Operator, complaints, is_denied, signal};
@@ -15,7 +16,7 @@ const NODES: usize = 6;
 const ALL_DONE: &str = "6 desired, 6 succeeded";
 
 /// Hears of it when the process asks for its second Job.
-fn in_the_middle(proxy: &Proxy) -> Receiver<()> {
+pub(crate) fn in_the_middle(proxy: &Proxy) -> Receiver<()> {
     let (tell, told) = channel();
     let mut creates = 0;
     proxy.set(move |call| {
@@ -28,7 +29,7 @@ fn in_the_middle(proxy: &Proxy) -> Receiver<()> {
     told
 }
 
-fn wait_until_it_leads_no_more(operator: &Operator) {
+pub(crate) fn wait_until_it_leads_no_more(operator: &Operator) {
     until("the process to lead no more", DEADLINE, || {
         let leads = operator.metric(r#"leader_election_master_status{name="daemonjob"}"#)?;
         Ok((leads == 0.0).then_some(()))
@@ -37,10 +38,17 @@ fn wait_until_it_leads_no_more(operator: &Operator) {
 }
 
 /// An API server that starts answers before it has read the roles, and denies everything: it is asked again.
-fn excuse_denials(scene: &Scene) {
+pub(crate) fn excuse_denials(scene: &Scene) {
     let told = complaints(scene.cluster.folder());
     let mut excused = scene.excused.lock().expect("no test of this world has panicked");
     excused.extend(told.into_iter().filter(|line| is_denied(line)));
+}
+
+/// What began then lasts a minute, if the full numbers are asked for.
+fn soak(begun: Instant) {
+    if is_soak() {
+        lasts(begun, Duration::from_secs(60));
+    }
 }
 
 /// A component goes in the middle of a fan-out, and comes back once the leader has stepped down.
@@ -56,8 +64,10 @@ fn assert_an_outage_costs_no_second_job(
     let middle = in_the_middle(&scene.proxy);
     scene.accepts(&on(daemon_job("it"), test));
     middle.recv_timeout(DEADLINE).expect("a fan-out begins");
+    let begun = Instant::now();
     goes(&scene.cluster, component).expect("it runs");
     wait_until_it_leads_no_more(scene.controller());
+    soak(begun);
     assert!(scene.controller().is_running(), "an outage is no reason to end");
     comes(&scene.cluster, component).expect("it comes back");
     scene.controller().wait_leading(DEADLINE).expect("it leads again");
@@ -109,9 +119,11 @@ fn f27_a_leader_that_stood_still_while_another_took_over_writes_nothing_of_what_
     scene.accepts(&replacing(on(changed(daemon_job("it")), "f27")));
     middle.recv_timeout(DEADLINE).expect("a replacement begins");
     let first = scene.controller().pid();
+    let begun = Instant::now();
     signal("STOP", first);
     second.wait_leading(DEADLINE).expect("it takes over");
     scene.shows("it", ALL_DONE);
+    soak(begun);
     let mark = scene.proxy.mark();
     signal("CONT", first);
     wait_until_it_leads_no_more(scene.controller());

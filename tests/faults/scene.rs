@@ -1,6 +1,7 @@
 //! A namespace, a proxy in front of the API server, and a controller behind it.
 
 use std::ops::Deref;
+use std::time::{Duration, Instant};
 
 use daemonjob_cluster::{Call, Node, until};
 
@@ -14,6 +15,14 @@ use crate::support::world::{Duty, IDENTITY};
 /// Whether the full numbers are asked for.
 pub(crate) fn is_soak() -> bool {
     std::env::var_os("SOAK").is_some_and(|value| value == "1")
+}
+
+/// Waits until what began then has lasted so long.
+pub(crate) fn lasts(begun: Instant, time: Duration) {
+    until("time to pass", time + DEADLINE, || {
+        Ok((begun.elapsed() >= time).then_some(()))
+    })
+    .expect("time passes");
 }
 
 /// What a test of faults has. Its parts end in this order.
@@ -86,32 +95,53 @@ impl Scene {
 
     /// How often the Lease was renewed since anything else was written.
     pub(crate) fn renewals_since_the_last_write(&self) -> usize {
-        let calls = self.proxy.calls();
-        let after = calls.iter().rev().take_while(|call| !is_write(call));
-        after.filter(|call| kind(call) == "update leases").count()
+        renewals_since_the_last_write(&self.proxy)
     }
 
-    /// O2: waits until the Lease has been renewed twice, while nothing else may be written; but for the Events of the
-    /// status that the test has just seen, which follow it.
-    pub(crate) fn assert_quiet(&self) {
-        until("the last Events", DEADLINE, || {
-            Ok((self.renewals_since_the_last_write() >= 1).then_some(()))
-        })
-        .expect("writes end");
-        let mark = self.proxy.mark();
-        until("the Lease to be renewed", DEADLINE, || {
-            let renewals = self
-                .proxy
-                .since(mark)
-                .iter()
-                .filter(|call| kind(call) == "update leases")
-                .count();
-            Ok((renewals >= 2).then_some(()))
-        })
-        .expect("the controller leads");
-        let written: Vec<Call> = self.proxy.since(mark).into_iter().filter(is_write).collect();
-        assert!(written.is_empty(), "{written:#?}");
+    /// How many events of this kind the watches of the controller have told it.
+    pub(crate) fn told(&self, kind: &str) -> usize {
+        let controller = self.controller.as_ref().expect("it was started");
+        let series = format!(r#"daemonjob_watch_events_total{{kind="{kind}"}}"#);
+        let count = controller.metric(&series).expect("it tells its metrics");
+        // A count of less than 2⁵³.
+        count as usize
     }
+
+    /// O2: the controller writes nothing any more.
+    pub(crate) fn assert_quiet(&self) {
+        assert_quiet(&self.proxy);
+    }
+}
+
+/// How many calls of a kind the API server has done since a mark.
+pub(crate) fn done(scene: &Scene, mark: usize, of: &str) -> usize {
+    let calls = scene.proxy.since(mark);
+    let is_such = |call: &&Call| kind(call) == of && (200..300).contains(&call.code);
+    calls.iter().filter(is_such).count()
+}
+
+fn renewals_since_the_last_write(proxy: &Proxy) -> usize {
+    let calls = proxy.calls();
+    let after = calls.iter().rev().take_while(|call| !is_write(call));
+    after.filter(|call| kind(call) == "update leases").count()
+}
+
+/// O2: waits until the Lease has been renewed twice, while nothing else may be written; but for the Events of the
+/// status that the test has just seen, which follow it.
+pub(crate) fn assert_quiet(proxy: &Proxy) {
+    until("the last Events", DEADLINE, || {
+        Ok((renewals_since_the_last_write(proxy) >= 1).then_some(()))
+    })
+    .expect("writes end");
+    let mark = proxy.mark();
+    until("the Lease to be renewed", DEADLINE, || {
+        let calls = proxy.since(mark);
+        let renewals = calls.iter().filter(|call| kind(call) == "update leases");
+        Ok((renewals.count() >= 2).then_some(()))
+    })
+    .expect("the controller leads");
+    let written: Vec<Call> = proxy.since(mark).into_iter().filter(is_write).collect();
+    assert!(written.is_empty(), "{written:#?}");
 }
 
 impl Drop for Scene {

@@ -47,7 +47,8 @@ pub(crate) struct World {
     duty: Duty,
     monitor: Monitor,
     operator: Mutex<Option<Operator>>,
-    is_disturbed: AtomicBool,
+    /// A test took something of the chart away: [`Self::heal`] puts it back.
+    pub(crate) is_disturbed: AtomicBool,
     /// Lines of the logs that a test has brought about: they are no complaints.
     pub(crate) excused: Mutex<HashSet<String>>,
 }

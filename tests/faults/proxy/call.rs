@@ -42,6 +42,16 @@ pub(super) fn call_of(parts: &Parts, body: &[u8]) -> Call {
     }
 }
 
+/// The request for a watch, from another version on.
+pub(super) fn since(mut parts: Parts, version: u64) -> Parts {
+    let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+    let others = query.split('&').filter(|part| !part.starts_with("resourceVersion="));
+    let others: Vec<&str> = others.collect();
+    let uri = format!("{path}?{}&resourceVersion={version}", others.join("&"));
+    parts.uri = uri.parse().expect("it was a URI before");
+    parts
+}
+
 /// `patch daemonjobs/status`.
 pub(crate) fn kind(call: &Call) -> String {
     Kind(call).to_string()

@@ -1,5 +1,7 @@
 //! What can go wrong with a request between the process and the API server.
 
+use std::time::Duration;
+
 use daemonjob_cluster::Call;
 use http::StatusCode;
 use hyper::body::Bytes;
@@ -17,6 +19,25 @@ pub(crate) enum Fault {
     AnsweredBy(Refusal),
     /// It never reaches the API server; it is answered so.
     Refused(Refusal),
+    /// It never reaches the API server; it is answered with this object.
+    Answered(Value),
+    /// The API server hears of it so much later, whether the process still waits or not.
+    Late(Duration),
+    /// The API server answers, and the answer is changed on its way.
+    Forged(fn(&mut Value)),
+    /// The API server is asked for a watch from another version on.
+    Since(u64),
+    /// A watch whose events come otherwise than the API server sends them.
+    Told(Pace),
+}
+
+/// How the events of a watch reach the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    /// Each so much later.
+    pub(crate) lag: Duration,
+    /// Each twice.
+    pub(crate) is_doubled: bool,
 }
 
 /// Decides for each request.
@@ -42,6 +63,8 @@ impl Refusal {
 
     /// 409 on a write whose object has changed.
     pub(crate) const CONFLICT: Self = Self::new(409, "Conflict");
+    /// 410 to a watch whose history is gone.
+    pub(crate) const GONE: Self = Self::new(410, "Expired");
     /// 504: a gateway or the server itself gave up, whatever became of the request.
     pub(crate) const TIMEOUT: Self = Self::new(504, "Timeout");
 
@@ -60,6 +83,11 @@ impl Refusal {
     /// As an API server writes it.
     pub(super) fn body(self) -> Bytes {
         self.status().to_string().into_bytes().into()
+    }
+
+    /// As a watch that has begun tells it.
+    pub(crate) fn event(self) -> Value {
+        json!({"type": "ERROR", "object": self.status()})
     }
 
     /// The Status object.

@@ -10,6 +10,7 @@
 
 mod call;
 mod fault;
+mod flow;
 mod relay;
 mod upstream;
 
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::call::{is_write, kind};
 use self::fault::Rules;
-pub(crate) use self::fault::{Fault, Refusal};
+pub(crate) use self::fault::{Fault, Pace, Refusal};
 use self::upstream::Upstream;
 
 /// When the process is killed: the API server has done the write in either case.
@@ -50,9 +51,11 @@ struct Killing {
 }
 
 /// A watch that is open.
+#[derive(Clone)]
 struct Stream {
     call: Call,
     silence: CancellationToken,
+    end: CancellationToken,
 }
 
 /// What the connections share.
@@ -60,6 +63,7 @@ struct Shared {
     upstream: Upstream,
     rules: Mutex<Rules>,
     record: Mutex<Vec<Call>>,
+    asked: Mutex<Vec<Call>>,
     streams: Mutex<Vec<Stream>>,
     /// Held while a write is on its way: with an appointed end, writes pass one at a time.
     killing: tokio::sync::Mutex<Option<Killing>>,
@@ -96,6 +100,7 @@ impl Proxy {
             upstream: Upstream::of(&read(kubeconfig)),
             rules: Mutex::new(Box::new(|_| Fault::None)),
             record: Mutex::default(),
+            asked: Mutex::default(),
             streams: Mutex::default(),
             killing: tokio::sync::Mutex::default(),
             sever: Mutex::default(),
@@ -141,6 +146,15 @@ impl Proxy {
         assert!(silenced > 0, "no such watch is open");
     }
 
+    /// The watches that are open and meet this come to their end, as they do now and then.
+    pub(crate) fn end(&self, is_meant: impl Fn(&Call) -> bool) {
+        let streams = std::mem::take(&mut *lock(&self.shared.streams));
+        let (ended, others) = streams.into_iter().partition(|stream| is_meant(&stream.call));
+        *lock(&self.shared.streams) = others;
+        let ended: Vec<Stream> = ended;
+        ended.iter().for_each(|stream| stream.end.cancel());
+    }
+
     /// Kills this process with its k-th write from now on.
     pub(crate) fn kill_with_write(&self, k: usize, moment: Moment, pid: u32) {
         let killing = Killing { pid, left: k, moment };
@@ -155,6 +169,11 @@ impl Proxy {
     /// All calls so far that have been answered, or that never will be.
     pub(crate) fn calls(&self) -> Vec<Call> {
         lock(&self.shared.record).clone()
+    }
+
+    /// All calls so far that have come in, answered or not.
+    pub(crate) fn asked(&self) -> Vec<Call> {
+        lock(&self.shared.asked).clone()
     }
 
     /// How many calls so far; a place to read on from.

@@ -5,28 +5,29 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use daemonjob_cluster::Call;
-use futures::stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{call_of, is_write};
-use super::fault::{Fault, Refusal};
+use super::call::{call_of, is_write, since};
+use super::fault::{Fault, Pace, Refusal};
+use super::flow::flow;
 use super::upstream::Way;
 use super::{Moment, Shared, Stream, lock};
 
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+pub(super) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// Takes connections for ever.
 pub(super) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
@@ -77,6 +78,7 @@ impl Line {
         };
         let body = body.to_bytes();
         let call = call_of(&parts, &body);
+        lock(&self.shared.asked).push(call.clone());
         let fault = (lock(&self.shared.rules))(&call);
         // What the API server does with it is not undone by the end of the process.
         let passing = tokio::spawn(async move { self.meet(fault, call, parts, body).await });
@@ -106,13 +108,27 @@ impl Line {
                 self.note(call, refusal.code.into());
                 refused(refusal)
             }
+            Fault::Answered(object) => {
+                self.note(call, 200);
+                json_answer(StatusCode::OK, object.to_string().into())
+            }
+            Fault::Late(lag) => {
+                tokio::time::sleep(lag).await;
+                self.forward(call, parts, body).await
+            }
+            Fault::Forged(forge) => {
+                let answer = self.forward(call, parts, body).await;
+                forged(answer, forge).await
+            }
+            Fault::Since(version) => self.ask(call, since(parts, version), body, Pace::default()).await,
+            Fault::Told(pace) => self.ask(call, parts, body, pace).await,
         }
     }
 
     /// Asks the API server. With an appointed end, writes go one at a time, and none after the last.
     async fn forward(&self, call: Call, parts: Parts, body: Bytes) -> Response<Body> {
         if !is_write(&call) {
-            return self.ask(call, parts, body).await;
+            return self.ask(call, parts, body, Pace::default()).await;
         }
         let mut killing = self.shared.killing.lock().await;
         // It came from a process that is dead by now.
@@ -122,13 +138,13 @@ impl Line {
         }
         let Some(appointed) = killing.as_mut() else {
             drop(killing);
-            return self.ask(call, parts, body).await;
+            return self.ask(call, parts, body, Pace::default()).await;
         };
         let is_over = appointed.left == 0;
         let response = if is_over {
             None
         } else {
-            Some(self.ask(call, parts, body).await)
+            Some(self.ask(call, parts, body, Pace::default()).await)
         };
         appointed.left = appointed.left.saturating_sub(1);
         let ends = is_over || (appointed.left == 0 && appointed.moment == Moment::BeforeTheAnswer);
@@ -142,20 +158,20 @@ impl Line {
         never().await
     }
 
-    async fn ask(&self, call: Call, parts: Parts, body: Bytes) -> Response<Body> {
+    async fn ask(&self, call: Call, parts: Parts, body: Bytes, pace: Pace) -> Response<Body> {
         let is_watch = call.verb == "watch";
         match self.try_ask(parts, body).await {
             Ok(response) if is_watch && response.status() == StatusCode::OK => {
                 let (mut parts, incoming) = response.into_parts();
                 forget_length(&mut parts.headers);
-                let silence = CancellationToken::new();
                 let stream = Stream {
                     call: call.clone(),
-                    silence: silence.clone(),
+                    silence: CancellationToken::new(),
+                    end: CancellationToken::new(),
                 };
-                lock(&self.shared.streams).push(stream);
+                lock(&self.shared.streams).push(stream.clone());
                 self.note(call, parts.status.as_u16().into());
-                Response::from_parts(parts, flow(incoming, silence))
+                Response::from_parts(parts, flow(incoming, stream, pace))
             }
             Ok(response) => match whole(response).await {
                 Ok(response) => {
@@ -193,7 +209,7 @@ fn kill(pid: u32) {
     kill_process(pid, Signal::KILL).expect("it is ours");
 }
 
-async fn never<T>() -> T {
+pub(super) async fn never<T>() -> T {
     std::future::pending().await
 }
 
@@ -226,20 +242,19 @@ async fn whole(response: Response<Incoming>) -> Result<Response<Body>> {
     Ok(Response::from_parts(parts, body_of(body)))
 }
 
+/// An answer with another object in it.
+async fn forged(answer: Response<Body>, forge: fn(&mut Value)) -> Response<Body> {
+    let (parts, body) = answer.into_parts();
+    let Ok(body) = body.collect().await else {
+        return never().await;
+    };
+    let mut object = serde_json::from_slice(&body.to_bytes()).expect("the API server answers in JSON");
+    forge(&mut object);
+    Response::from_parts(parts, body_of(object.to_string().into()))
+}
+
 /// The connection to the process has a framing of its own.
 fn forget_length(headers: &mut HeaderMap) {
     headers.remove(header::CONTENT_LENGTH);
     headers.remove(header::TRANSFER_ENCODING);
-}
-
-/// A body that goes on until it falls silent.
-fn flow(body: Incoming, silence: CancellationToken) -> Body {
-    let frames = stream::unfold((body, silence), |(mut body, silence)| async {
-        let frame = tokio::select! {
-            frame = body.frame() => frame?,
-            () = silence.cancelled() => never().await,
-        };
-        Some((frame, (body, silence)))
-    });
-    StreamBody::new(frames).boxed_unsync()
 }
