@@ -462,3 +462,31 @@ fn e20_an_outdated_job_expires_also_where_its_successor_cannot_start() {
          wake 600",
     );
 }
+
+#[test]
+fn e20_a_finished_job_that_is_going_is_not_told_twice() {
+    let world = World::parse(
+        "template A ttl=60\nnode n1\njob n1 hash=A succeeded@4 deleted@70\nrecord n1 hash=A succeeded\nnow 90",
+    );
+    assert_eq!(world.plan().actions, []);
+}
+
+#[test]
+fn e07_what_ended_on_a_node_of_the_same_name_is_not_the_new_nodes() {
+    check(
+        "template A\nnode n1 uid=new\nended n1 hash=A succeeded@5",
+        "create n1
+         0/1 done, 1 waiting (Starting)
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e17_the_next_try_is_at_the_second_that_was_said() {
+    check(
+        "template A\nnode n1\nconflict n1 due\nnow -1",
+        "create n1
+         0/1 done, 1 waiting (NameConflict)
+         Stalled NameConflict",
+    );
+}

@@ -202,6 +202,11 @@ const DONE: &str = "node n0\njob n0 hash=A succeeded@5";
     UNDERWAY,
     "Running"
 )]
+#[case::conflict_while_another_starts(
+    "template A\nnode n1\njob n1 running owner=foreign\nnode n2",
+    UNDERWAY,
+    "Running"
+)]
 #[case::conflict_while_a_late_node_runs(
     "template A\nnow 20\nnode n1\njob n1 running owner=foreign\nnode n2 joined=10\njob n2 hash=A running",
     UNDERWAY,
@@ -257,6 +262,25 @@ fn just_created_it_has_no_conditions_and_its_first_plan_begins_the_run() {
     world.status = Some(created);
     let status = world.plan().status;
     assert_eq!((status.observed_generation, status.start_time), (1, Some(at(7))));
+}
+
+#[test]
+fn a_condition_tells_since_when_it_is_so() {
+    let mut world = World::parse("template A\nnode n1");
+    round(&mut world);
+    world.pass(SignedDuration::from_secs(60));
+    world.end("n1", Run::Succeeded { at: Some(world.now()) });
+    round(&mut world);
+    world.pass(SignedDuration::from_secs(60));
+    let since: Vec<_> = world
+        .plan()
+        .status
+        .conditions
+        .into_iter()
+        .map(|condition| (condition.type_, condition.last_transition_time))
+        .collect();
+    let expected = [("Ready", 60), ("Complete", 60), ("Failed", 0), ("Finished", 60)];
+    assert_eq!(since, expected.map(|(type_, seconds)| (type_.to_owned(), at(seconds))));
 }
 
 #[test]
