@@ -72,11 +72,12 @@ test-apiserver: tools ## Ring 3: the program on a real API server
 test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing that is done to certificates fails a create
 	$(CARGO) test --workspace --test admission -- --show-output
 
+# It builds in a copy of the repository, in a target of its own: cargo cannot tell two copies in one target apart.
 # What the quick tests miss is asked of all tests of core, of which the laws take minutes.
 MUTANTS_VERSION := 27.1.0
 MUTANTS_ROOT := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MUTANTS := $(MUTANTS_ROOT)/cargo-mutants-$(MUTANTS_VERSION)/bin/cargo-mutants
-MUTATE = CARGO_TARGET_DIR=$(MUTANTS_ROOT) PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 \
+MUTATE = env -u CARGO_TARGET_DIR PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 \
 	$(MUTANTS) mutants --package daemonjob-core --output $(MUTANTS_ROOT) $(if $(ONLY),--re '$(ONLY)')
 
 $(MUTANTS):

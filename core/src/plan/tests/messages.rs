@@ -49,9 +49,10 @@ use super::{NOTHING, news};
 )]
 #[case::skipped_for_a_reason_that_says_it_all(
     r#"template A
-       pod {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}}
-       node n1"#,
-    "the template excludes all 1 selected nodes: 1 NodeAffinityMismatch"
+       pod {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "Exists"}]}]}}}}
+       node n1
+       node n2"#,
+    "the template excludes all 2 selected nodes: 2 NodeAffinityMismatch"
 )]
 #[case::pods_refused(
     "template A\nnode n1\njob n1 hash=A running podless@0\npodless n1",
