@@ -73,6 +73,22 @@ test-apiserver: tools ## Ring 3: the program on a real API server
 test-admission: tools ## Ring 3 with two replicas behind a balancer: nothing that is done to certificates fails a create
 	$(CARGO) test --workspace --test admission -- --show-output
 
+# It builds in a copy of the repository, in a target of its own: cargo cannot tell two copies in one target apart.
+# What the quick tests miss is asked of all tests of core, of which the laws take minutes.
+MUTANTS_VERSION := 27.1.0
+MUTANTS_ROOT := $(abspath $(or $(CARGO_TARGET_DIR),target))
+MUTANTS := $(MUTANTS_ROOT)/cargo-mutants-$(MUTANTS_VERSION)/bin/cargo-mutants
+MUTATE = env -u CARGO_TARGET_DIR PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 \
+	$(MUTANTS) mutants --package daemonjob-core --output $(MUTANTS_ROOT) $(if $(ONLY),--re '$(ONLY)')
+
+$(MUTANTS):
+	$(CARGO) install cargo-mutants --locked --version $(MUTANTS_VERSION) --root $(MUTANTS_ROOT)/cargo-mutants-$(MUTANTS_VERSION)
+
+.PHONY: mutants
+mutants: $(MUTANTS) ## Does a test notice each small change of core's decisions? (hours; not in CI) ONLY=record.rs for some
+	$(MUTATE) --cargo-arg=--lib -- -- --skip laws:: --skip crd:: || [ $$? -eq 2 ]
+	$(MUTATE) --iterate --cargo-arg=--lib --cargo-arg=--test=status
+
 .PHONY: soak
 soak: tools ## The full numbers: 1,000 rotations, 100 rolling restarts, 20 fresh clusters, 100,000 seeds, deeper models, longer fuzzing (four hours)
 	SIMULATION_SEEDS=100000 $(CARGO) test --release --workspace --test simulation -- --show-output

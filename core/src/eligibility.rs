@@ -344,10 +344,43 @@ mod tests {
     #[case(json!({"key": "k", "value": "v"}), false)]
     #[case(json!({"key": "k", "operator": "Exists", "effect": "NoExecute"}), false)]
     #[case(json!({"key": "other", "operator": "Exists"}), false)]
+    #[case(json!({"key": "k", "operator": "Exists", "effect": "NoSchedule"}), true)]
+    #[case(json!({}), false)]
     fn e05_tolerations_match_as_in_the_scheduler(#[case] toleration: Value, #[case] starts: bool) {
         let pod = json!({"containers": [], "tolerations": [toleration]});
         let answer = requirements(&pod).may_start(&node(&[], &[("k", "NoSchedule")]), &[]);
         assert_eq!(answer == Eligibility::Yes, starts, "{answer:?}");
+    }
+
+    #[rstest]
+    #[case("Equal", "5", true)]
+    #[case("Equal", "4", false)]
+    #[case("Gt", "4", true)]
+    #[case("Gt", "5", false)]
+    #[case("Lt", "6", true)]
+    #[case("Lt", "5", false)]
+    #[case("Lt", "six", false)]
+    #[case("Unknown", "5", false)]
+    fn e05_tolerations_compare_the_value_of_the_taint(
+        #[case] operator: &str,
+        #[case] value: &str,
+        #[case] starts: bool,
+    ) {
+        let mut tainted = node(&[], &[("k", "NoSchedule")]);
+        tainted.spec.taints[0].value = "5".into();
+        let pod = json!({"containers": [], "tolerations": [{"key": "k", "operator": operator, "value": value}]});
+        let answer = requirements(&pod).may_start(&tainted, &[]);
+        assert_eq!(answer == Eligibility::Yes, starts, "{answer:?}");
+    }
+
+    #[rstest]
+    #[case("node.kubernetes.io/not-ready", None)]
+    #[case("node.cilium.io/agent-not-ready", Some("taint node.cilium.io/agent-not-ready"))]
+    fn e04_a_taint_whose_reason_does_not_say_it_all_is_named(#[case] key: &str, #[case] detail: Option<&str>) {
+        let Eligibility::Waiting(because) = plain(&[(key, "NoSchedule")]) else {
+            panic!("not waiting")
+        };
+        assert_eq!(because.detail.as_deref(), detail);
     }
 
     #[rstest]
@@ -359,6 +392,13 @@ mod tests {
     #[case(json!({"key": "cores", "operator": "Gt", "values": ["4"]}), true)]
     #[case(json!({"key": "cores", "operator": "Lt", "values": ["4"]}), false)]
     #[case(json!({"key": "zone", "operator": "Gt", "values": ["4"]}), false)]
+    #[case(json!({"key": "gone", "operator": "DoesNotExist"}), true)]
+    #[case(json!({"key": "gone", "operator": "Exists"}), false)]
+    #[case(json!({"key": "zone", "operator": "In", "values": ["b"]}), false)]
+    #[case(json!({"key": "cores", "operator": "Gt", "values": ["8"]}), false)]
+    #[case(json!({"key": "cores", "operator": "Lt", "values": ["9"]}), true)]
+    #[case(json!({"key": "cores", "operator": "Lt", "values": ["8"]}), false)]
+    #[case(json!({"key": "zone", "operator": "Unknown"}), false)]
     fn e13_affinity_operators(#[case] expression: Value, #[case] matches: bool) {
         let terms = json!([{"matchExpressions": [expression]}]);
         assert_eq!(with_terms(&terms) == Eligibility::Yes, matches);
@@ -379,6 +419,24 @@ mod tests {
             with_terms(&json!([{}, miss])),
             Eligibility::Skipped(Reason::NodeAffinityMismatch.into())
         );
+    }
+
+    #[rstest]
+    #[case("metadata.name", "n1", "Exists", true)]
+    #[case("metadata.name", "other", "Exists", false)]
+    #[case("metadata.name", "n1", "DoesNotExist", false)]
+    #[case("spec.unschedulable", "n1", "Exists", false)]
+    fn e14_within_a_term_all_must_match_and_of_fields_there_is_only_the_name(
+        #[case] field: &str,
+        #[case] name: &str,
+        #[case] zone: &str,
+        #[case] matches: bool,
+    ) {
+        let term = json!({
+            "matchExpressions": [{"key": "zone", "operator": zone}],
+            "matchFields": [{"key": field, "operator": "In", "values": [name]}],
+        });
+        assert_eq!(with_terms(&json!([term])) == Eligibility::Yes, matches);
     }
 
     #[test]

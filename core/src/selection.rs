@@ -120,17 +120,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case("true", true)]
-    #[case("True", false)]
-    #[case("yes", false)]
-    #[case("on", false)]
-    #[case("y", false)]
-    #[case("false", false)]
-    fn b37_a_selecting_boolean_takes_only_the_word_itself(#[case] label: &str, #[case] selected: bool) {
-        assert_eq!(
-            Selection::Include(boolean("ingress", true)).matches(&labels(&[("ingress", label)])),
-            selected
-        );
+    #[case("true", Some(true))]
+    #[case("false", Some(false))]
+    #[case("True", None)]
+    #[case("yes", None)]
+    #[case("on", None)]
+    #[case("y", None)]
+    #[case("no", None)]
+    fn b37_a_selecting_boolean_takes_only_the_word_itself(#[case] label: &str, #[case] means: Option<bool>) {
+        for value in [true, false] {
+            let selects = Selection::Include(boolean("ingress", value)).matches(&labels(&[("ingress", label)]));
+            assert_eq!(selects, means == Some(value), "{value}");
+        }
     }
 
     #[rstest]

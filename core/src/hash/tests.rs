@@ -142,7 +142,49 @@ fn b30_numbers_that_a_double_cannot_hold_are_named() {
     ];
     assert_eq!(found, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
     assert_eq!(canonical(&template).unwrap_err().path, "spec.a[1]");
-    assert!(canonical(&json!(9_007_199_254_740_992_u64)).is_ok());
+    assert_eq!(
+        canonical(&template).unwrap_err().to_string(),
+        "spec.a[1]: the number 9007199254740993 is not exact in a double"
+    );
+    for exact in [
+        "9007199254740992",
+        "-9007199254740992",
+        "9007199254740992.0",
+        "-9007199254740992.0",
+    ] {
+        assert!(canonical(&serde_json::from_str(exact).unwrap()).is_ok(), "{exact}");
+    }
+}
+
+/// Pieces of these lengths, each of another byte, digested one after the other and all at once.
+#[track_caller]
+fn assert_digested_whole(lengths: &[usize]) {
+    use std::io::Write as _;
+    let pieces: Vec<Vec<u8>> = (0..).zip(lengths).map(|(byte, length)| vec![byte; *length]).collect();
+    let mut digest = Digesting::default();
+    for piece in &pieces {
+        assert_eq!(digest.write(piece).unwrap(), piece.len());
+    }
+    let whole = pieces.concat();
+    assert_eq!(digest.length, whole.len());
+    assert_eq!(digest.finish(), <[u8; 32]>::from(Sha256::digest(&whole)), "{lengths:?}");
+}
+
+#[test]
+fn pieces_that_just_fill_what_is_collected_are_digested_in_their_order() {
+    for lengths in [
+        &[512, 1][..],
+        &[1, 512, 1],
+        &[511, 1, 1],
+        &[1, 511, 1],
+        &[1, 513],
+        &[513, 1],
+        &[300, 300],
+        &[0, 512],
+        &[],
+    ] {
+        assert_digested_whole(lengths);
+    }
 }
 
 /// The README's way to compute the hash without this program:
@@ -382,6 +424,15 @@ fn what_is_normal_is_not_copied() {
     }
 }
 
+#[test]
+fn what_is_nested_too_deeply_has_no_normal_value() {
+    let nested = |levels: usize, innermost: Value| (0..levels).fold(innermost, |inner, _| json!([{"a": inner}]));
+    let deepest = nested(NESTING_MAX / 2, json!(1));
+    assert_eq!(normalised(&deepest).as_deref(), Some(&deepest));
+    assert_eq!(normalised(&nested(NESTING_MAX / 2, json!([1]))), None);
+    assert_eq!(normalised(&nested(NESTING_MAX / 2, json!({"a": 1}))), None);
+}
+
 proptest! {
     #[test]
     fn b55_hash_is_stable_under_key_order_nulls_and_number_form(template in any_json()) {
@@ -419,6 +470,11 @@ proptest! {
     fn canonical_form_is_the_one_of_the_library(template in any_json()) {
         let expected = serde_json_canonicalizer::to_vec(&without_null_members(&template)).unwrap();
         prop_assert_eq!(canonical(&template).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_digested_in_pieces_is_digested_whole(lengths in prop::collection::vec(0_usize..700, 0..9)) {
+        assert_digested_whole(&lengths);
     }
 
     #[test]

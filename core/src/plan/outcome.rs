@@ -286,4 +286,25 @@ mod tests {
         };
         assert_eq!(reason, refusal);
     }
+    #[test]
+    fn f10_a_refused_delete_is_done_where_the_job_is_gone_and_looked_at_again_where_another_has_the_name() {
+        let answer = |code| Answer {
+            code,
+            message: "m".into(),
+            retry_after: Some(Duration::from_secs(7)),
+            ..Answer::default()
+        };
+        assert_eq!(classify_delete(&answer(404)), Outcome::Done);
+        assert_eq!(classify_delete(&answer(409)), Outcome::Stale);
+        let failed = Outcome::Failed {
+            because: Because {
+                reason: Reason::DeleteFailed,
+                detail: Some("m".into()),
+            },
+            retry_after: Some(Duration::from_secs(7)),
+        };
+        for code in [403, 429, 500, 0] {
+            assert_eq!(classify_delete(&answer(code)), failed, "{code}");
+        }
+    }
 }

@@ -411,6 +411,16 @@ impl World {
     }
 
     pub(crate) fn plan(&self) -> Plan {
+        self.show(|seen| {
+            let plan = plan(seen);
+            let violations = check(seen, &plan);
+            assert!(violations.is_empty(), "{violations:?}");
+            plan
+        })
+    }
+
+    /// Shows what there is to see of this world.
+    pub(crate) fn show<T>(&self, to: impl FnOnce(&Observed<'_>) -> T) -> T {
         let (subject, slots) = (self.subject(), self.slots());
         let slots: Vec<&Slot> = slots.iter().collect();
         let troubles = Troubles {
@@ -421,10 +431,6 @@ impl World {
         };
         let seen = Observed::new(Listed::for_tests(), &subject, &slots, troubles, at(self.now))
             .with_passing_taints(&self.passing_taints);
-        let seen = self.gone.iter().fold(seen, Observed::with_gone);
-        let plan = plan(&seen);
-        let violations = check(&seen, &plan);
-        assert!(violations.is_empty(), "{violations:?}");
-        plan
+        to(&self.gone.iter().fold(seen, Observed::with_gone))
     }
 }

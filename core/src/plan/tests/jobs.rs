@@ -5,9 +5,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::super::world::{World, at};
-use super::super::{Outcome, absorb};
+use super::super::{Finished, Outcome, absorb};
 use super::{NOTHING, assert_outcome, check, round, settle};
 use crate::observed::{JobLite, JobView, Run};
+use crate::record::Finish;
 
 #[test]
 fn a_running_job_is_kept() {
@@ -43,6 +44,17 @@ fn a_job_that_finishes_after_its_deletion_is_not_a_result() {
          Complete AllSucceeded
          Finished AllSucceeded",
     );
+}
+
+#[rstest]
+#[case::stopped("job n1 hash=A succeeded@5 deleted@5", false)]
+#[case::finished_before("job n1 hash=A succeeded@4 deleted@5", true)]
+#[case::running("job n1 hash=A running", false)]
+#[case::running_again("record n1 hash=A succeeded\njob n1 hash=A running", true)]
+#[case::running_with_another_template("record n1 hash=B succeeded\njob n1 hash=A running", false)]
+fn only_a_result_is_recorded_and_only_another_template_takes_it_away(#[case] job: &str, #[case] recorded: bool) {
+    let status = World::parse(&format!("template A\nnode n1\n{job}")).plan().status;
+    assert_eq!(!status.finished_nodes.is_empty(), recorded);
 }
 
 #[rstest]
@@ -461,4 +473,59 @@ fn e20_an_outdated_job_expires_also_where_its_successor_cannot_start() {
          Reconciling Waiting
          wake 600",
     );
+}
+
+#[test]
+fn e20_a_finished_job_that_is_going_is_not_told_twice() {
+    let world = World::parse(
+        "template A ttl=60\nnode n1\njob n1 hash=A succeeded@4 deleted@70\nrecord n1 hash=A succeeded\nnow 90",
+    );
+    assert_eq!(world.plan().actions, []);
+}
+
+#[test]
+fn e07_what_ended_on_a_node_of_the_same_name_is_not_the_new_nodes() {
+    check(
+        "template A\nnode n1 uid=new\nended n1 hash=A succeeded@5",
+        "create n1
+         0/1 done, 1 waiting (Starting)
+         Reconciling Running",
+    );
+}
+
+#[test]
+fn e17_the_next_try_is_at_the_second_that_was_said() {
+    check(
+        "template A\nnode n1\nconflict n1 due\nnow -1",
+        "create n1
+         0/1 done, 1 waiting (NameConflict)
+         Stalled NameConflict",
+    );
+    check(
+        "template A\nnode n1 cordoned\nconflict n1 due\nnow -1",
+        "0/1 done, 1 waiting (Cordoned)
+         Reconciling Waiting
+         wake 599",
+    );
+}
+
+#[rstest]
+#[case("BackoffLimitExceeded", "BackoffLimitExceeded")]
+#[case("PodFailurePolicy", "PodFailurePolicy")]
+#[case("of a newer Kubernetes", "Other")]
+fn a_failure_counts_under_a_reason_of_the_job_api(#[case] reason: &str, #[case] counted: &'static str) {
+    let mut world = World::parse("template A\nnode n1\njob n1 hash=A running");
+    world.end(
+        "n1",
+        Run::Failed {
+            at: Some(at(5)),
+            reason: reason.into(),
+            message: "m".into(),
+        },
+    );
+    let finished = Finished {
+        finish: Finish::Failed,
+        reason: counted,
+    };
+    assert_eq!(world.plan().finished, [finished]);
 }

@@ -71,6 +71,20 @@ fn e09_deselected_an_unfinished_job_goes_and_a_finished_one_stays() {
     );
 }
 
+#[rstest]
+#[case::foreign("job n1 hash=A running owner=foreign")]
+#[case::finished_and_gone("ended n1 hash=A succeeded@5")]
+#[case::going("job n1 hash=A running deleted@5")]
+fn e09_what_is_on_a_node_that_is_not_selected_is_not_counted(#[case] job: &str) {
+    check(
+        &format!("template A\nselector os=linux\nnode n1\n{job}"),
+        "no node selected
+         Ready NoNodesSelected
+         Complete NoNodesSelected
+         Finished NoNodesSelected",
+    );
+}
+
 #[test]
 fn b34_with_both_selectors_only_selector_counts_and_the_status_says_so() {
     let world = World::parse("template A\nselector os=linux\nignore os=linux\nnode n1 os=linux\nnode n2");

@@ -273,3 +273,18 @@ fn a_job_that_was_told_to_go_before_a_change_was_taken_back_is_waited_for_and_ru
     world.lose("job", "n1");
     assert_eq!(settle(&mut world), ["create n1"]);
 }
+
+#[rstest]
+#[case::not_yet("conflict n1\nnow 7", "", "\nwake 1000000")]
+#[case::now("conflict n1 due\nnow -1", "delete n1 (TemplateReplaced)\n", "")]
+#[case::since_long("conflict n1 due\nnow 7", "delete n1 (TemplateReplaced)\n", "")]
+fn f10_a_delete_that_failed_is_sent_again_once_its_time_has_come(
+    #[case] setback: &str,
+    #[case] delete: &str,
+    #[case] wake: &str,
+) {
+    check(
+        &format!("template B replace\nnode n1\njob n1 hash=A running\n{setback}"),
+        &format!("{delete}0/1 done, 1 waiting (Replacing), 1 outdated\nReconciling Running{wake}"),
+    );
+}

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::world::{World, at};
 use super::{NOTHING, assert_outcome, check, news, round, settle};
 use crate::observed::Run;
-use crate::types::DaemonJobStatus;
+use crate::types::{DaemonJobStatus, NodeGroup};
 
 #[test]
 fn all_succeeded_is_complete() {
@@ -60,6 +60,23 @@ fn e47_late_nodes_hold_nothing_up_but_their_failure_counts() {
 }
 
 #[test]
+fn e47_a_node_that_joined_in_the_second_of_the_start_is_of_the_beginning() {
+    let world = "template A\nnow 20\njob n1 hash=A running";
+    check(
+        &format!("{world}\nnode n1 joined=0"),
+        "0/1 done
+         Reconciling Running",
+    );
+    check(
+        &format!("{world}\nnode n1 joined=1"),
+        "0/1 done
+         Ready AllSucceeded
+         Complete AllSucceeded
+         Finished AllSucceeded",
+    );
+}
+
+#[test]
 fn e48_after_ten_minutes_unavailable_nodes_no_longer_hold_up_ready() {
     let world = "template A\nnode n1\nnode n2 cordoned\njob n1 hash=A succeeded@5\nstarted";
     check(
@@ -85,6 +102,15 @@ fn the_first_status_holds_counters_of_zero_too() {
     let patch = super::super::status_patch(&stored, &plan.status).unwrap();
     assert_eq!(patch["failed"], 0);
     assert_eq!(super::super::status_patch(&plan.status, &plan.status), None);
+    let planned = DaemonJobStatus {
+        observed_generation: 0,
+        ..plan.status
+    };
+    assert_eq!(
+        super::super::status_patch(&planned, &planned),
+        None,
+        "whatever the generation"
+    );
 }
 
 #[test]
@@ -145,6 +171,42 @@ fn details_that_differ_by_node_share_a_group() {
 }
 
 #[test]
+fn nodes_are_told_by_reason_and_by_what_there_is_to_say_of_it() {
+    let status = World::parse(
+        "template A\nnode n1 cordoned\nnode n2\njob n2 running owner=foreign\nnode n3\njob n3 running owner=foreign
+         node n4 taint=gpu:NoSchedule\nnode n5 taint=arm:NoSchedule\nnode n6 taint=gpu:NoSchedule",
+    )
+    .plan()
+    .status;
+    let told = |groups: &[NodeGroup]| -> Vec<String> {
+        let line = |group: &NodeGroup| format!("{} {} {}", group.reason, group.count, group.nodes.join(","));
+        groups.iter().map(line).collect()
+    };
+    assert_eq!(told(&status.waiting_nodes), ["Cordoned 1 n1", "NameConflict 2 n2,n3"]);
+    assert_eq!(
+        told(&status.skipped_nodes),
+        ["UntoleratedTaint 1 n5", "UntoleratedTaint 2 n4,n6"]
+    );
+}
+
+#[test]
+fn a_change_of_a_condition_or_of_the_run_is_urgent_and_a_counter_is_not() {
+    let mut world = World::parse("template A\nnode n1\nnode n2\njob n1 hash=A running\njob n2 hash=A running");
+    let mut is_urgent = |change: &str| {
+        world.say(change);
+        let plan = world.plan();
+        world.apply(&plan);
+        plan.urgent
+    };
+    assert!(is_urgent(""), "it begins");
+    assert!(!is_urgent("now 10"), "nothing new");
+    assert!(!is_urgent("job n1 hash=A succeeded@5"), "not the last one");
+    assert!(is_urgent("job n2 hash=A succeeded@5"), "it completes");
+    assert!(is_urgent("edited"), "another run, which is complete as well");
+    assert!(!is_urgent("now 20"), "nothing new");
+}
+
+#[test]
 fn l11_a_time_that_has_come_is_not_waited_for() {
     let world = World::parse("template A\nnode n1 cordoned\nconflict n1 due\nnow 700");
     assert_eq!(world.plan().wake_at, None);
@@ -199,6 +261,11 @@ const DONE: &str = "node n0\njob n0 hash=A succeeded@5";
 #[case::conflict("template A\nnode n1\njob n1 running owner=foreign", STALLED, "NameConflict")]
 #[case::conflict_while_others_run(
     "template A\nnode n1\njob n1 running owner=foreign\nnode n2\njob n2 hash=A running",
+    UNDERWAY,
+    "Running"
+)]
+#[case::conflict_while_another_starts(
+    "template A\nnode n1\njob n1 running owner=foreign\nnode n2",
     UNDERWAY,
     "Running"
 )]
@@ -257,6 +324,25 @@ fn just_created_it_has_no_conditions_and_its_first_plan_begins_the_run() {
     world.status = Some(created);
     let status = world.plan().status;
     assert_eq!((status.observed_generation, status.start_time), (1, Some(at(7))));
+}
+
+#[test]
+fn a_condition_tells_since_when_it_is_so() {
+    let mut world = World::parse("template A\nnode n1");
+    round(&mut world);
+    world.pass(SignedDuration::from_secs(60));
+    world.end("n1", Run::Succeeded { at: Some(world.now()) });
+    round(&mut world);
+    world.pass(SignedDuration::from_secs(60));
+    let since: Vec<_> = world
+        .plan()
+        .status
+        .conditions
+        .into_iter()
+        .map(|condition| (condition.type_, condition.last_transition_time))
+        .collect();
+    let expected = [("Ready", 60), ("Complete", 60), ("Failed", 0), ("Finished", 60)];
+    assert_eq!(since, expected.map(|(type_, seconds)| (type_.to_owned(), at(seconds))));
 }
 
 #[test]

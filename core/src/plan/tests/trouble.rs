@@ -4,10 +4,11 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::super::Action;
-use super::super::world::{World, template};
+use super::super::world::{World, at, template};
+use super::super::{Action, Finished, Plan};
 use super::{NOTHING, check, news, round, settle};
 use crate::hash::TemplateHash;
+use crate::record::Finish;
 
 #[test]
 fn e29_a_wrong_hash_is_restored_and_nothing_else_happens() {
@@ -28,6 +29,8 @@ fn e34_a_refused_template_costs_one_create_a_tick() {
          0/2 done, 2 waiting (QuotaExceeded)
          Stalled QuotaExceeded",
     );
+    let in_time = World::parse("template A\nrefused QuotaExceeded due\nnow -1\nnode n1\nnode n2");
+    assert_eq!(in_time.actions(&in_time.plan()), ["create n1"]);
 }
 
 #[test]
@@ -354,6 +357,43 @@ fn e29_e46_what_finishes_while_the_hash_is_wrong_is_recorded_and_does_not_run_ag
         world.outcome().starts_with("1/2 done, 1 failed\nStalled NodesFailed"),
         "{}",
         world.outcome()
+    );
+}
+
+#[rstest]
+#[case::invalid("pod {\"restartPolicy\": \"Always\"}")]
+#[case::hash_restored("hash=wrong")]
+#[case::contested("hash=wrong\nrestored 5 300")]
+fn e45_a_run_or_a_retry_that_is_seen_while_nothing_is_planned_is_remembered(#[case] why: &str) {
+    let plan = World::parse(&format!(
+        "template A\nstarted\n{why}\nnode n1\njob n1 hash=A running retry=again\nnode n2\njob n2 hash=A failed@5
+         retry again\npending again n1"
+    ))
+    .plan();
+    assert_eq!(plan.status.retry.unwrap().pending, "");
+    let finished = Finished {
+        finish: Finish::Failed,
+        reason: "BackoffLimitExceeded",
+    };
+    assert_eq!(plan.finished, [finished], "for the metrics");
+}
+
+#[rstest]
+#[case::invalid("pod {\"restartPolicy\": \"Always\"}")]
+#[case::contested("hash=wrong\nrestored 5 300")]
+fn what_is_held_has_not_completed_and_is_told_at_once(#[case] why: &str) {
+    let mut world = World::parse(&format!("template A\ncompleted\n{why}\nnode n1"));
+    let plan = world.plan();
+    let times = |plan: &Plan| (plan.status.start_time, plan.status.completion_time);
+    assert_eq!((times(&plan), plan.urgent), ((Some(at(0)), None), true));
+    world.apply(&plan);
+    assert!(!world.plan().urgent, "nothing new");
+    world.say("edited");
+    let plan = world.plan();
+    assert_eq!(
+        (times(&plan), plan.urgent),
+        ((None, None), true),
+        "no run of this generation"
     );
 }
 
