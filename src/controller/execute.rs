@@ -21,7 +21,7 @@ use super::api::Server;
 use super::watch::place;
 use crate::lease::Fence;
 
-/// A fresh read of a DaemonJob serves the deletes of so long.
+/// A delete is sent at most so long after its guards were asked for; till then, deletes share a read of the DaemonJob.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 
 /// One write to be sent.
@@ -158,11 +158,13 @@ impl Executor {
         let (Write::Create { guard, .. } | Write::Delete { guard, .. }) = &done.work.write else {
             return Ok(true);
         };
-        // The Node first: it may take its time, and the read of the DaemonJob must still be fresh afterwards.
+        let asked = Instant::now();
         let node = match guard.node.node() {
             Some(name) => self.server.node(name).await?,
             None => None,
         };
+        let now = Instant::now();
+        let oldest = now.checked_sub(FRESH_FOR).unwrap_or(now);
         let not_before = match (&done.work.write, creates_since) {
             (Write::Create { .. }, Some(since)) => since,
             // A read before the Job was seen may have found a DaemonJob that was deleted before its owner came.
@@ -171,17 +173,18 @@ impl Executor {
                     why: Why::OwnerGone, ..
                 },
                 _,
-            ) => done.work.planned,
-            (Write::Delete { .. }, _) => {
-                let now = Instant::now();
-                now.checked_sub(FRESH_FOR).unwrap_or(now)
-            }
+            ) => done.work.planned.max(oldest),
+            (Write::Delete { .. }, _) => oldest,
             (Write::Create { .. }, None) | (Write::RestoreHash { .. }, _) => return Ok(true),
         };
         let (at, subject) = reads.since(&self.server, &done.work.key, not_before).await?;
         done.subject = subject;
         // The read of a delete may be older than the suspicion: it does not answer it.
         done.verified = creates_since.filter(|since| at >= *since);
+        let is_delete = matches!(done.work.write, Write::Delete { .. });
+        if is_delete && asked.min(at).elapsed() > FRESH_FOR {
+            return Err(too_slow());
+        }
         Ok(permits(
             guard,
             &Fresh {
@@ -299,6 +302,14 @@ impl Executor {
             Err(answer) if answer.code == 409 => done.outcome = Outcome::Stale,
             Err(answer) => done.outcome = passing(&done.work.write, &answer),
         }
+    }
+}
+
+/// What a guard found is too old for a delete by the time that it is known.
+fn too_slow() -> Answer {
+    Answer {
+        message: format!("the API server took more than {FRESH_FOR:?} to say whether the Job may go"),
+        ..Answer::default()
     }
 }
 

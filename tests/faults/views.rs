@@ -213,3 +213,34 @@ fn f09_a_list_of_nodes_that_is_wrongly_empty_while_it_leads_is_asked_for_again_b
     long.remove("f09b-joins");
     assert_eq!((done, long), (before.0, before.1));
 }
+
+/// As before its template was changed, though all of that has run, is on record and was cleaned up.
+#[test]
+fn i7_a_new_leader_that_is_given_an_old_list_of_jobs_runs_nothing_again() {
+    const ALL_DONE: &str = "3 desired, 3 succeeded";
+    let mut scene = Scene::begin();
+    scene.nodes("i7", NODES);
+    scene.accepts(&replacing(on(daemon_job("done"), "i7")));
+    scene.shows("done", ALL_DONE);
+    let old = scene.run("get --raw /apis/batch/v1/jobs?labelSelector=daemon.justk8s.com/daemonjob");
+    let old: Value = serde_json::from_str(&old).expect("it is a list");
+    scene.accepts(&replacing(on(changed(daemon_job("done")), "i7")));
+    scene.shows("done", ALL_DONE);
+    scene.run("delete jobs --all");
+    scene.assert_quiet();
+    let before = record(&scene);
+    scene.take().kill();
+    let mark = scene.proxy.mark();
+    scene.proxy.set(move |call| match kind(call).as_str() {
+        "list jobs" => Fault::Answered(old.clone()),
+        "watch jobs" => Fault::Lost,
+        _ => Fault::None,
+    });
+    scene.start();
+    let asked = |what: &str| scene.proxy.since(mark).iter().filter(|call| kind(call) == what).count();
+    scene.eventually("it to find out", || Ok((asked("delete jobs") >= NODES).then_some(())));
+    scene.shows("done", ALL_DONE);
+    scene.assert_quiet();
+    assert_eq!((asked("create jobs"), done(&scene, mark, "delete jobs")), (0, 0));
+    assert_eq!(record(&scene), before);
+}

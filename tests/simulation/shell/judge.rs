@@ -28,8 +28,8 @@ pub(crate) enum Sent {
     Now,
 }
 
-/// A fresh read of a DaemonJob lasts for five seconds, and then a Node may be read for ten.
-const FRESH_FOR: Duration = Duration::from_secs(15);
+/// Nothing that speaks for a delete was asked for longer ago.
+const FRESH_FOR: Duration = Duration::from_secs(5);
 
 /// What a replica has read of an object, and when it asked.
 #[derive(Clone, Debug)]
@@ -153,7 +153,11 @@ impl Judge {
                     asked: sent,
                     found: server.get(&request.key()).cloned(),
                 };
-                self.reads.insert((actor, request.key()), read);
+                // One that comes late has been given up, and asked for again.
+                let last = self.reads.entry((actor, request.key())).or_insert_with(|| read.clone());
+                if last.asked < sent {
+                    *last = read;
+                }
             }
             (Verb::Delete, Kind::Job) if answer.is_ok() => self.deleted(actor, request, sent),
             _ => {}
