@@ -5,6 +5,7 @@
 //! some measure time, and they would blur its figures.
 
 mod calls;
+mod full;
 mod heartbeats;
 mod rollout;
 mod scene;
