@@ -23,7 +23,7 @@ use super::execute::{Done, Executor, Work, Write};
 use super::isolate::{checked_plan, failed_by, unbroken};
 use super::log::log_outcome;
 use super::report::{Report, Reported, Reporting};
-use super::schedule::Schedule;
+use super::schedule::{HANGS_AFTER, Schedule};
 use super::watch::{self, Seen, Unreadable};
 use super::window::Window;
 use crate::clock;
@@ -222,8 +222,10 @@ impl Reconciler {
         let (now, clock) = (Instant::now(), clock::now());
         let ready = |(at, key, proof): (Instant, &Key, Listed)| (at <= now).then(|| (key.clone(), proof));
         let ready: Vec<(Key, Listed)> = self.due(now, clock).filter_map(ready).collect();
+        let to_be_planned = self.schedules.values().filter(|schedule| schedule.dirty).count();
+        let to_be_planned = u32::try_from(to_be_planned).unwrap_or(u32::MAX);
         for (key, proof) in ready {
-            self.plan_one(proof, &key);
+            self.plan_one(proof, &key, to_be_planned);
         }
         let later = self.due(now, clock).map(|(at, ..)| at).min();
         self.metrics
@@ -239,7 +241,7 @@ impl Reconciler {
         })
     }
 
-    fn plan_one(&mut self, proof: Listed, key: &Key) {
+    fn plan_one(&mut self, proof: Listed, key: &Key, to_be_planned: u32) {
         let Some(subject) = self.index.subject(key).cloned() else {
             return;
         };
@@ -261,7 +263,7 @@ impl Reconciler {
             schedule.met_a_defect(Instant::now(), now);
             return self.defect(key, &subject);
         };
-        schedule.planned(plan.wake_at, Instant::now(), started.elapsed());
+        schedule.planned(plan.wake_at, Instant::now(), started.elapsed(), to_be_planned);
         self.metrics.planned(&subject, &plan, started.elapsed());
         debug!(
             daemonjob.namespace = key.namespace,
@@ -344,11 +346,13 @@ impl Reconciler {
         });
     }
 
-    /// Keeps the window full, one write of each DaemonJob in turn; says when the rate admits another.
+    /// Keeps the window full, one write of each DaemonJob in turn; says when another may be admitted.
     fn dispatch(&mut self) -> Option<Instant> {
-        while let Some(key) = self.next_key() {
-            if let Err(again) = self.window.admits(self.writes.len(), Instant::now()) {
-                return again;
+        let now = Instant::now();
+        while let Some(key) = self.next_key(now) {
+            let hanging: usize = self.schedules.values().map(|schedule| schedule.hanging(now)).sum();
+            if let Err(again) = self.window.admits(self.writes.len().saturating_sub(hanging), now) {
+                return again.or_else(|| self.hangs_next(now));
             }
             self.send(&key);
             self.last = Some(key);
@@ -365,7 +369,7 @@ impl Reconciler {
             return;
         };
         match work.write.job() {
-            Some(name) => drop(schedule.in_flight.insert(name.clone())),
+            Some(name) => drop(schedule.in_flight.insert(name.clone(), Instant::now())),
             None => schedule.patching = true,
         }
         // One read that refutes a plan answers the suspicion, not the rest of that plan's creates.
@@ -384,8 +388,14 @@ impl Reconciler {
         });
     }
 
-    fn next_key(&self) -> Option<Key> {
-        let waiting = |(key, schedule): (&Key, &Schedule)| (!schedule.queue.is_empty()).then(|| key.clone());
+    /// When the next write counts as one that hangs, and leaves its place to another.
+    fn hangs_next(&self, now: Instant) -> Option<Instant> {
+        let sent = self.schedules.values().flat_map(|schedule| schedule.in_flight.values());
+        sent.map(|sent| *sent + HANGS_AFTER).filter(|at| *at > now).min()
+    }
+
+    fn next_key(&self, now: Instant) -> Option<Key> {
+        let waiting = |(key, schedule): (&Key, &Schedule)| schedule.has_a_write(now).then(|| key.clone());
         let after = self.last.as_ref().and_then(|last| {
             let range = (std::ops::Bound::Excluded(last.clone()), std::ops::Bound::Unbounded);
             self.schedules.range(range).find_map(waiting)

@@ -1,7 +1,7 @@
 //! What the controller remembers of one DaemonJob between two plans: when to look again, what failed, what is on
 //! its way. Everything here may be lost; the next leader starts without it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,15 @@ use crate::clock;
 
 /// A plan is made no sooner than so many times the duration of the last one: at most 5 % of one core.
 const REST: u32 = 20;
+/// And no sooner than so many times for each DaemonJob that is to be planned: all of them take at most half a core.
+const REST_EACH: u32 = 2;
+
+/// A write that takes longer has no place in the window any more: what hangs must not hold up other DaemonJobs.
+pub(super) const HANGS_AFTER: Duration = Duration::from_secs(2);
+/// So many writes of one DaemonJob may hang; those after them would as well.
+const HANGING_MAX: usize = 4;
+/// So many writes of one DaemonJob wait to be sent. Each answer plans anew, so there are always enough of them.
+const WAITING_MAX: usize = 500;
 
 /// A hash annotation that stays right for so long is no longer contested.
 const CALM: SignedDuration = SignedDuration::from_mins(10);
@@ -45,8 +54,8 @@ pub(super) struct Schedule {
     pub(super) restoring: Option<Setback>,
     /// Writes of the last plan that have not been sent.
     pub(super) queue: VecDeque<Work>,
-    /// Jobs that a write is on its way for.
-    pub(super) in_flight: BTreeSet<JobName>,
+    /// Jobs that a write is on its way for, and since when.
+    pub(super) in_flight: BTreeMap<JobName, Instant>,
     /// A write to the DaemonJob itself is on its way.
     pub(super) patching: bool,
     /// Creates need a read of the DaemonJob that is not older: its Jobs were listed anew, or one vanished.
@@ -73,7 +82,7 @@ impl Schedule {
             look_not_before: now,
             restoring: None,
             queue: VecDeque::new(),
-            in_flight: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
             patching: false,
             suspect_since: Some(now),
             reads: Arc::default(),
@@ -93,12 +102,23 @@ impl Schedule {
         Some((now + wait).max(self.not_before))
     }
 
-    /// A plan was made, and took so long.
-    pub(super) fn planned(&mut self, wake_at: Option<Timestamp>, now: Instant, took: Duration) {
+    /// A plan was made, and took so long; so many DaemonJobs are to be planned.
+    pub(super) fn planned(&mut self, wake_at: Option<Timestamp>, now: Instant, took: Duration, others: u32) {
         self.dirty = false;
         self.defects = None;
         self.wake_at = wake_at;
-        self.not_before = now + took * REST;
+        self.not_before = now + took * others.saturating_mul(REST_EACH).max(REST);
+    }
+
+    /// Whether a write waits that may be sent, as far as this DaemonJob goes.
+    pub(super) fn has_a_write(&self, now: Instant) -> bool {
+        !self.queue.is_empty() && self.hanging(now) < HANGING_MAX
+    }
+
+    /// How many of its writes hang.
+    pub(super) fn hanging(&self, now: Instant) -> usize {
+        let sent = self.in_flight.values();
+        sent.filter(|sent| now.duration_since(**sent) >= HANGS_AFTER).count()
     }
 
     /// The plan met a defect: plan again, ever less often.
@@ -141,6 +161,9 @@ impl Schedule {
     pub(super) fn enqueue(&mut self, key: &Key, subject: &Arc<Subject>, slots: &[&Slot], plan: &Plan) {
         self.queue.clear();
         for action in &plan.actions {
+            if self.queue.len() == WAITING_MAX {
+                break;
+            }
             let write = match action {
                 Action::Create { slot, guard } => {
                     let Some(slot) = slots.get(*slot) else { continue };
@@ -179,7 +202,7 @@ impl Schedule {
                     }
                 }
             };
-            if write.job().is_none_or(|name| !self.in_flight.contains(name)) {
+            if write.job().is_none_or(|name| !self.in_flight.contains_key(name)) {
                 self.queue.push_back(Work {
                     key: key.clone(),
                     subject: Arc::clone(subject),
@@ -254,5 +277,92 @@ impl Schedule {
         if answer.code == 409 {
             self.pause(Instant::now(), STALE_PAUSE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daemonjob_core::names::NodeName;
+    use daemonjob_core::plan::{Guard, NodeGuard, Plan};
+    use serde_json::json;
+
+    use super::*;
+
+    fn subject() -> Arc<Subject> {
+        let daemon_job =
+            json!({"metadata": {"name": "it", "namespace": "ns", "uid": "u"}, "spec": {"jobTemplate": {}}});
+        Arc::new(Subject::new(serde_json::from_value(daemon_job).unwrap()))
+    }
+
+    fn name(n: usize) -> JobName {
+        daemonjob_core::names::job_name("it", &NodeName::new(format!("n{n}")))
+    }
+
+    /// Something to do for so many nodes.
+    fn enqueue(schedule: &mut Schedule, nodes: usize) {
+        let subject = subject();
+        let slots: Vec<Slot> = (0..nodes)
+            .map(|n| Slot {
+                name: name(n),
+                node: None,
+                selected: true,
+                job: None,
+                ended: None,
+            })
+            .collect();
+        let create = |slot| Action::Create {
+            slot,
+            guard: Guard {
+                uid: subject.uid().clone(),
+                generation: 1,
+                hash: daemonjob_core::hash::TemplateHash::of(&json!({})).unwrap(),
+                node: NodeGuard::Any,
+            },
+        };
+        let plan = Plan {
+            actions: (0..nodes).map(create).collect(),
+            status: subject.status().clone(),
+            urgent: false,
+            events: Vec::new(),
+            finished: Vec::new(),
+            wake_at: None,
+            look_for_events: false,
+        };
+        let key = Key::of(&subject);
+        schedule.enqueue(&key, &subject, &slots.iter().collect::<Vec<_>>(), &plan);
+    }
+
+    #[test]
+    fn f12_a_daemonjob_of_which_four_writes_hang_waits_for_their_answers() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        enqueue(&mut schedule, 6);
+        schedule.in_flight = (0..4).map(|n| (name(n), start)).collect();
+        let later = start + HANGS_AFTER;
+        assert_eq!((schedule.hanging(start), schedule.hanging(later)), (0, 4));
+        assert!(schedule.has_a_write(start) && !schedule.has_a_write(later));
+        schedule.in_flight.remove(&name(0));
+        assert!(schedule.has_a_write(later));
+    }
+
+    #[test]
+    fn f37_a_part_of_what_is_to_be_done_waits_and_what_is_on_its_way_is_not_part_of_it() {
+        let mut schedule = Schedule::new(Instant::now());
+        schedule.in_flight = BTreeMap::from([(name(0), Instant::now())]);
+        enqueue(&mut schedule, WAITING_MAX + 10);
+        assert_eq!(schedule.queue.len(), WAITING_MAX);
+        assert_eq!(schedule.queue[0].write.job(), Some(&name(1)));
+    }
+
+    #[test]
+    fn many_that_are_to_be_planned_rest_longer_each() {
+        let (start, took) = (Instant::now(), Duration::from_millis(10));
+        let rests = |others| {
+            let mut schedule = Schedule::new(start);
+            schedule.planned(None, start, took, others);
+            schedule.not_before - start
+        };
+        assert_eq!((rests(1), rests(10)), (took * REST, took * REST));
+        assert_eq!(rests(100), took * 200);
     }
 }

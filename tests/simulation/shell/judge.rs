@@ -350,9 +350,11 @@ impl Judge {
             text(job, "/metadata/namespace"),
             daemonjob_label(job),
         ));
-        let is_recorded = daemon_job
-            .and_then(|daemon_job| recorded(daemon_job, node_uid(job)))
-            .is_some_and(|(held, _)| held == hash(job));
+        let is_recorded = daemon_job.is_some_and(|daemon_job| {
+            // While its retry is pending, what is on record is the run before.
+            let is_older = !retry(job).is_empty() && pending(daemon_job, node_uid(job)) == Some(retry(job));
+            !is_older && recorded(daemon_job, node_uid(job)).is_some_and(|(held, _)| held == hash(job))
+        });
         let is_lost = hands.deleted && !is_recorded;
         self.last_of(job, |last| {
             last.lost = is_lost;
