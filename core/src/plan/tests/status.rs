@@ -106,7 +106,11 @@ fn the_first_status_holds_counters_of_zero_too() {
         observed_generation: 0,
         ..plan.status
     };
-    assert_eq!(super::super::status_patch(&planned, &planned), None, "whatever the generation");
+    assert_eq!(
+        super::super::status_patch(&planned, &planned),
+        None,
+        "whatever the generation"
+    );
 }
 
 #[test]
