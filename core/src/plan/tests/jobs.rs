@@ -484,16 +484,6 @@ fn e20_a_finished_job_that_is_going_is_not_told_twice() {
 }
 
 #[test]
-fn e07_what_ended_on_a_node_of_the_same_name_is_not_the_new_nodes() {
-    check(
-        "template A\nnode n1 uid=new\nended n1 hash=A succeeded@5",
-        "create n1
-         0/1 done, 1 waiting (Starting)
-         Reconciling Running",
-    );
-}
-
-#[test]
 fn e17_the_next_try_is_at_the_second_that_was_said() {
     check(
         "template A\nnode n1\nconflict n1 due\nnow -1",
