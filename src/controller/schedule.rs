@@ -103,11 +103,11 @@ impl Schedule {
     }
 
     /// A plan was made, and took so long; so many DaemonJobs are to be planned.
-    pub(super) fn planned(&mut self, wake_at: Option<Timestamp>, now: Instant, took: Duration, others: u32) {
+    pub(super) fn planned(&mut self, wake_at: Option<Timestamp>, now: Instant, took: Duration, to_be_planned: u32) {
         self.dirty = false;
         self.defects = None;
         self.wake_at = wake_at;
-        self.not_before = now + took * others.saturating_mul(REST_EACH).max(REST);
+        self.not_before = now + took * to_be_planned.saturating_mul(REST_EACH).max(REST);
     }
 
     /// Whether a write waits that may be sent, as far as this DaemonJob goes.
