@@ -10,10 +10,10 @@
 //!                                  follows=B: when it was built, the node had a result of template B
 //!                                  owner=older, owner=foreign (none), owner=NAME, unlabelled, no hash: the marks of ours
 //! ended n1 hash=A succeeded@5       the same, but it is gone and the store may not know
-//! record n1 hash=A succeeded
+//! record n1 hash=A succeeded       also: nodeuid=u9
 //! gone n1                          a complete list has shown that the node is gone
 //! retry again n1,n2                the annotation
-//! pending again n1                 the status remembers a retry
+//! pending again n1                 the status remembers a retry; also: nodeuid=u9
 //! podless n1                       the Events of its Job say that Pods are refused
 //! podless n1 last                  those of the Job that it had before
 //! restored 5 60                    the annotation was restored five times, not again before 60
@@ -102,6 +102,12 @@ fn managed_fields(other: &str) -> [Value; 3] {
 
 fn node_uid(node: &str) -> NodeUid {
     NodeUid::new(format!("{node}-uid"))
+}
+
+/// The UID that these words say, or that of the first node of this name.
+fn said_uid(node: &str, words: &[&str]) -> NodeUid {
+    let said = words.iter().find_map(|word| word.strip_prefix("nodeuid="));
+    said.map_or_else(|| node_uid(node), NodeUid::new)
 }
 
 /// So many seconds after the run began.
@@ -287,7 +293,7 @@ impl World {
         } else {
             Finish::Failed
         };
-        self.record.finish(&node_uid(rest[0]), &hash, finish);
+        self.record.finish(&said_uid(rest[0], &rest[3..]), &hash, finish);
     }
 
     fn restored_line(&mut self, rest: &[&str]) {
@@ -300,7 +306,8 @@ impl World {
 
     fn pending_line(&mut self, rest: &[&str]) {
         let mut retry = Retry::new(rest[0]);
-        rest[1..].iter().for_each(|node| retry.add(&node_uid(node)));
+        let (said, nodes): (Vec<&str>, Vec<&str>) = rest[1..].iter().partition(|word| word.starts_with("nodeuid="));
+        nodes.iter().for_each(|node| retry.add(&said_uid(node, &said)));
         self.retry = retry;
     }
 

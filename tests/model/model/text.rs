@@ -28,7 +28,10 @@ impl World {
         let told = self.shipped.status(dj.status);
         let mut lines = Vec::new();
         for node in sight.nodes.iter().flatten() {
-            let token = Shipped::token(node.place, node.uid);
+            let (token, uid) = (
+                Shipped::token(node.place, node.uid),
+                Shipped::node_uid(node.place, node.uid),
+            );
             let holds = |tokens: &str| tokens.split(' ').any(|held| held == token);
             for group in told
                 .status
@@ -37,11 +40,17 @@ impl World {
                 .filter(|group| holds(&group.succeeded))
             {
                 let letter = letter(group.template_hash == self.shipped.hash(true).as_str());
-                lines.push(format!("record n{} hash={letter} succeeded", node.place));
+                lines.push(format!(
+                    "record n{} hash={letter} succeeded nodeuid={}",
+                    node.place,
+                    uid.as_str()
+                ));
             }
             let retry = told.status.retry.as_ref();
             let pending = retry.filter(|retry| holds(&retry.pending));
-            lines.extend(pending.map(|retry| format!("pending {} n{}", retry.token, node.place)));
+            lines.extend(
+                pending.map(|retry| format!("pending {} n{} nodeuid={}", retry.token, node.place, uid.as_str())),
+            );
         }
         lines
     }

@@ -90,3 +90,22 @@ fn a_job_tells_which_results_its_node_had_when_it_was_built(#[case] had: &str, #
     hashes.sort();
     assert_eq!(follows, hashes.join(" "));
 }
+
+/// As the model prints it: a controller that lags has seen the Job of template A go, and the other one has recorded B.
+#[test]
+fn f26_i7_a_world_that_the_model_found_starts_nothing() {
+    let world = World::parse(
+        "template B replace ttl=0
+         selector os=linux
+         edited
+         node n0 os=linux uid=n0-uid-1
+         node n1 os=linux uid=n1-uid
+         job n0 hash=B succeeded@5 nodeuid=n0-uid-1
+         ended n1 hash=A succeeded@5 nodeuid=n1-uid deleted@10
+         record n0 hash=B succeeded nodeuid=n0-uid-1
+         record n1 hash=B succeeded nodeuid=n1-uid
+         now 20",
+    );
+    assert_eq!(world.outcome().lines().next(), Some("delete n0 (TtlExpired)"));
+    assert!(!world.outcome().contains("create"), "{}", world.outcome());
+}
