@@ -33,7 +33,8 @@ fn i7_lists_of_jobs_that_go_back_do_not_make_finished_work_run_again() {
 
 fn is_missed(broken: Broken, invariant: &str) {
     let is_missed = |story: &Story| story.breaches.iter().any(|breach| breach.contains(invariant));
-    let (found, sums) = find(1000, broken, is_missed);
+    // The first that misses M8 is seed 1098.
+    let (found, sums) = find(3000, broken, is_missed);
     assert!(
         found.is_some(),
         "{invariant} is kept without {broken:?} by {} seeds",
