@@ -23,7 +23,7 @@ use super::execute::{Done, Executor, Work, Write};
 use super::isolate::{checked_plan, failed_by, unbroken};
 use super::log::log_outcome;
 use super::report::{Report, Reported, Reporting};
-use super::schedule::{HANGS_AFTER, Schedule};
+use super::schedule::{Schedule, hangs_next};
 use super::watch::{self, Seen, Unreadable};
 use super::window::Window;
 use crate::clock;
@@ -352,7 +352,7 @@ impl Reconciler {
         while let Some(key) = self.next_key(now) {
             let hanging: usize = self.schedules.values().map(|schedule| schedule.hanging(now)).sum();
             if let Err(again) = self.window.admits(self.writes.len().saturating_sub(hanging), now) {
-                return again.or_else(|| self.hangs_next(now));
+                return again.or_else(|| hangs_next(self.schedules.values(), now));
             }
             self.send(&key);
             self.last = Some(key);
@@ -386,12 +386,6 @@ impl Reconciler {
             }
             done
         });
-    }
-
-    /// When the next write counts as one that hangs, and leaves its place to another.
-    fn hangs_next(&self, now: Instant) -> Option<Instant> {
-        let sent = self.schedules.values().flat_map(|schedule| schedule.in_flight.values());
-        sent.map(|sent| *sent + HANGS_AFTER).filter(|at| *at > now).min()
     }
 
     fn next_key(&self, now: Instant) -> Option<Key> {

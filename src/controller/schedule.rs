@@ -21,7 +21,7 @@ const REST: u32 = 20;
 const REST_EACH: u32 = 2;
 
 /// A write that takes longer has no place in the window any more: what hangs must not hold up other DaemonJobs.
-pub(super) const HANGS_AFTER: Duration = Duration::from_secs(2);
+const HANGS_AFTER: Duration = Duration::from_secs(2);
 /// So many writes of one DaemonJob may hang; those after them would as well.
 const HANGING_MAX: usize = 4;
 /// So many writes of one DaemonJob wait to be sent. Each answer plans anew, so there are always enough of them.
@@ -68,6 +68,12 @@ pub(super) struct Schedule {
     pub(super) status_setback: Option<Setback>,
     /// Plans that met a defect.
     defects: Option<Setback>,
+}
+
+/// When the next write counts as one that hangs, and leaves its place to another.
+pub(super) fn hangs_next<'a>(schedules: impl Iterator<Item = &'a Schedule>, now: Instant) -> Option<Instant> {
+    let sent = schedules.flat_map(|schedule| schedule.in_flight.values());
+    sent.map(|sent| *sent + HANGS_AFTER).filter(|at| *at > now).min()
 }
 
 impl Schedule {
