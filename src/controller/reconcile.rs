@@ -349,8 +349,9 @@ impl Reconciler {
     /// Keeps the window full, one write of each DaemonJob in turn; says when another may be admitted.
     fn dispatch(&mut self) -> Option<Instant> {
         let now = Instant::now();
+        // What is sent here does not hang yet.
+        let hanging: usize = self.schedules.values().map(|schedule| schedule.hanging(now)).sum();
         while let Some(key) = self.next_key(now) {
-            let hanging: usize = self.schedules.values().map(|schedule| schedule.hanging(now)).sum();
             if let Err(again) = self.window.admits(self.writes.len().saturating_sub(hanging), now) {
                 return again.or_else(|| hangs_next(self.schedules.values(), now));
             }

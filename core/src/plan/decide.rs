@@ -84,6 +84,17 @@ pub enum Why {
 }
 
 impl Why {
+    /// All of them, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::Deselected,
+        Self::Expired,
+        Self::NodeGone,
+        Self::NodeRecreated,
+        Self::OwnerGone,
+        Self::Replaced,
+        Self::Retried,
+    ];
+
     /// The reason that users see.
     pub fn reason(self) -> Reason {
         match self {

@@ -626,16 +626,7 @@ fn setback() -> Option<Setback> {
 }
 
 pub(super) const fn why(number: u8) -> Why {
-    const ALL: [Why; 7] = [
-        Why::Deselected,
-        Why::Expired,
-        Why::NodeGone,
-        Why::NodeRecreated,
-        Why::OwnerGone,
-        Why::Replaced,
-        Why::Retried,
-    ];
-    ALL[number as usize]
+    Why::ALL[number as usize]
 }
 
 fn told<T, U>(event: Event<T>, view: impl FnOnce(T) -> U) -> Told<U> {

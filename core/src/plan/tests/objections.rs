@@ -48,7 +48,7 @@ fn action(world: &World, slots: &[Slot], line: &str) -> Action {
                     _ => Uid::new("other"),
                 },
                 resource_version: "3".to_owned(),
-                why: WHYS[WHYS.iter().position(|known| format!("{known:?}") == why).unwrap()],
+                why: Why::ALL[Why::ALL.iter().position(|known| format!("{known:?}") == why).unwrap()],
                 guard,
                 news: None,
             }
@@ -57,16 +57,6 @@ fn action(world: &World, slots: &[Slot], line: &str) -> Action {
         _ => panic!("no such action: {line}"),
     }
 }
-
-const WHYS: [Why; 7] = [
-    Why::Deselected,
-    Why::Expired,
-    Why::NodeGone,
-    Why::NodeRecreated,
-    Why::OwnerGone,
-    Why::Replaced,
-    Why::Retried,
-];
 
 const NONE: &[&str] = &[];
 
@@ -122,7 +112,7 @@ fn retries(#[case] job: &str, #[case] rules: &[&str]) {
 #[test]
 fn m7_deletes_of_what_finished_and_is_not_recorded() {
     let recorded = "record n1 hash=A succeeded\npending again n1";
-    for why in WHYS {
+    for why in Why::ALL {
         // A node or an owner that is gone takes its record with it.
         let needs_a_record = !matches!(why, Why::NodeGone | Why::NodeRecreated | Why::OwnerGone);
         for run in ["succeeded@5", "failed@5", "running", "suspended"] {
