@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use daemonjob_cluster::{Call, until};
+use daemonjob_cluster::{Call, memory_of, until};
 
 use crate::outages::{in_the_middle, wait_until_it_leads_no_more};
 use crate::proxy::{Fault, Refusal, is_write, kind};
@@ -118,14 +118,6 @@ fn f12_a_leader_whose_calls_about_the_lease_take_too_long_fences_itself_until_th
     scene.assert_quiet();
 }
 
-/// Resident memory of a process in KiB.
-fn memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number.and_then(|number| number.parse().ok()).expect("Linux tells it")
-}
-
 #[test]
 fn f11_an_api_server_that_fails_every_call_is_asked_ever_less_often_and_served_when_it_does_not() {
     const NODES: usize = 6;
@@ -137,7 +129,7 @@ fn f11_an_api_server_that_fails_every_call_is_asked_ever_less_often_and_served_w
     let middle = in_the_middle(&scene.proxy);
     scene.accepts(&on(daemon_job("it"), "f11"));
     middle.recv_timeout(DEADLINE).expect("a fan-out begins");
-    let before = memory(scene.controller().pid());
+    let before = memory_of(scene.controller().pid(), "VmRSS").expect("it runs");
     let failing = scene.proxy.mark();
     scene.proxy.set(|_| Fault::Refused(Refusal::new(500, "Unknown")));
     scene.proxy.end(|_| true);
@@ -148,7 +140,7 @@ fn f11_an_api_server_that_fails_every_call_is_asked_ever_less_often_and_served_w
     assert!(scene.controller().is_running(), "failures are no reason to end");
     let calls = scene.proxy.since(failing);
     let (leases, others): (Vec<Call>, Vec<Call>) = calls.into_iter().partition(|call| call.resource == "leases");
-    let after = memory(scene.controller().pid());
+    let after = memory_of(scene.controller().pid(), "VmRSS").expect("it runs");
     show(&format!(
         "{} calls about the Lease and {} others in {time:?}; {before} KiB, then {after}",
         leases.len(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use daemonjob_cluster::{Component, ExtraArg, Node, Options, until};
+use daemonjob_cluster::{Component, ExtraArg, Node, Options, memory_of, until};
 use serde_json::{Value, json};
 
 use crate::scene::NAMESPACE;
@@ -26,12 +26,8 @@ fn size() -> (usize, usize) {
     asked.unwrap_or((5000, 50))
 }
 
-/// A field of what Linux tells of a process, in KiB.
-fn memory(operator: &Operator, field: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let number = line.and_then(|line| line.trim_start_matches(':').split_whitespace().next());
-    number.and_then(|number| number.parse().ok()).expect("Linux tells it")
+fn memory(operator: &Operator, name: &str) -> u64 {
+    memory_of(operator.pid(), name).expect("it runs")
 }
 
 fn start(world: &World) -> Operator {

@@ -36,6 +36,7 @@ pub use component::Component;
 pub use golang::go;
 pub use launch::{ExtraArg, Options};
 pub use node::Node;
+pub use process::memory_of;
 pub use program::Program;
 pub use real::obstacle as real_node_obstacle;
 pub use registry::{Entry, State, default_workdir, list, remove};

@@ -113,6 +113,13 @@ fn status_of(pid: u32, name: &str) -> Option<String> {
         .find_map(|line| line.strip_prefix(name).map(str::to_owned))
 }
 
+/// The memory of a process in KiB, by the name that Linux gives it: `VmRSS` for what it takes, `VmHWM` for the most
+/// that it ever took. None if it is gone.
+pub fn memory_of(pid: u32, name: &str) -> Option<u64> {
+    let line = status_of(pid, &format!("{name}:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 fn command_of(pid: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
