@@ -99,3 +99,25 @@ fn o4_other_writes_are_complaints(#[case] request: &str, #[case] namespace: &str
     namespace.clone_into(&mut call.namespace);
     assert!(complaint(&call).is_some());
 }
+
+#[rstest]
+#[case::right_taken(delete(), 403)]
+#[case::sender_killed(create(), 400)]
+#[case::no_time(status(), 429)]
+fn o4_what_was_refused_unread_passes(#[case] mut call: Call, #[case] code: u64) {
+    call.body = Value::Null;
+    call.code = code;
+    assert_eq!(complaint(&call), None);
+}
+
+#[rstest]
+#[case::done(delete(), 200)]
+#[case::gone(delete(), 404)]
+#[case::changed(delete(), 409)]
+#[case::no_write_of_ours(call("delete pods", "it", Value::Null), 403)]
+#[case::secret_elsewhere(call("create secrets", "it", Value::Null), 403)]
+fn o4_what_says_nothing_is_a_complaint_unless_it_was_unread(#[case] mut call: Call, #[case] code: u64) {
+    call.body = Value::Null;
+    call.code = code;
+    assert!(complaint(&call).is_some());
+}

@@ -13,11 +13,12 @@ pub(crate) const SYSTEM: &str = "daemonjob-system";
 pub(crate) fn complaint(call: &Call) -> Option<String> {
     let wrong = fault(call)?;
     Some(format!(
-        "{wrong}: {} {}/{} {}",
+        "{wrong}: {} {}/{} {} (answered by {})",
         Kind(call),
         call.namespace,
         call.name,
-        call.body
+        call.body,
+        call.code
     ))
 }
 
@@ -45,27 +46,23 @@ pub(crate) fn is_read(call: &Call) -> bool {
 /// That the UID and the version of a delete are those of the Job with its name, the API server checks.
 fn fault(call: &Call) -> Option<&'static str> {
     let body = &call.body;
+    let says = |what: bool| what || is_unread(call);
     let is_system = call.namespace == SYSTEM;
     let (is_right, otherwise) = match Kind(call).to_string().as_str() {
         "create jobs" => (
-            is_of_its_owner(call),
+            says(is_of_its_owner(call)),
             "a Job that does not belong to one DaemonJob and one node",
         ),
         "delete jobs" => (
-            body["propagationPolicy"] == "Foreground" && keys(&body["preconditions"]) == ["resourceVersion", "uid"],
+            says(is_of_what_was_examined(body)),
             "a delete that may leave Pods, or may take another Job",
         ),
-        "patch daemonjobs" => (is_of_the_hash(body), "a change of more than the hash"),
-        "patch daemonjobs/status" => (
-            keys(body) == ["metadata", "status"]
-                && keys(&body["metadata"]) == ["resourceVersion"]
-                && is_conditional(body),
-            "a status that may overwrite another one",
-        ),
+        "patch daemonjobs" => (says(is_of_the_hash(body)), "a change of more than the hash"),
+        "patch daemonjobs/status" => (says(is_of_the_status(body)), "a status that may overwrite another one"),
         "create events" | "patch events" => (true, ""),
         "create leases" => (is_system, "a Lease elsewhere"),
         "update leases" => (
-            is_system && (is_conditional(body) || is_unread(call)),
+            is_system && says(is_conditional(body)),
             "a Lease that may be taken from its holder",
         ),
         "create secrets" | "patch secrets" => (is_system, "a Secret elsewhere"),
@@ -93,6 +90,14 @@ fn is_of_its_owner(call: &Call) -> bool {
     is_controller && metadata["annotations"][TEMPLATE_HASH].is_string() && call.name == name.to_string()
 }
 
+fn is_of_what_was_examined(body: &Value) -> bool {
+    body["propagationPolicy"] == "Foreground" && keys(&body["preconditions"]) == ["resourceVersion", "uid"]
+}
+
+fn is_of_the_status(body: &Value) -> bool {
+    keys(body) == ["metadata", "status"] && keys(&body["metadata"]) == ["resourceVersion"] && is_conditional(body)
+}
+
 fn is_of_the_hash(body: &Value) -> bool {
     let metadata = &body["metadata"];
     keys(body) == ["metadata"]
@@ -101,10 +106,12 @@ fn is_of_the_hash(body: &Value) -> bool {
         && is_conditional(body)
 }
 
-/// The API server does not read, and so does not write down, what it refuses for want of a right: an uninstallation
-/// takes the rights of a process that still runs.
+/// The API server does not read, and so does not write down, what it refuses for want of a right (an uninstallation
+/// takes the rights of a process that still runs), what it has no time for, and what its sender had no time to finish
+/// before it was killed. It did nothing of it. An object that has changed or is gone is found out after reading.
 fn is_unread(call: &Call) -> bool {
-    call.code == 403 && call.body.is_null()
+    let is_before_reading = matches!(call.code, 400 | 401 | 403 | 429 | 500..);
+    is_before_reading && call.body.is_null()
 }
 
 /// Whether the API server refuses it if the object has changed meanwhile.
