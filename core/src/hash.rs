@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -23,7 +24,7 @@ pub(crate) const NESTING_MAX: usize = 100;
 
 /// SHA-256 of a template's canonical form, as 64 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TemplateHash(String);
+pub struct TemplateHash(pub(crate) Arc<str>);
 
 impl TemplateHash {
     /// The hash of `template`, which is `spec.jobTemplate` as stored.
@@ -35,7 +36,7 @@ impl TemplateHash {
     /// Reads a hash back; anything but 64 lower-case hex digits is none.
     pub fn parse(text: &str) -> Option<Self> {
         let is_hash = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        is_hash.then(|| Self(text.to_owned()))
+        is_hash.then(|| Self(text.into()))
     }
 
     /// The 64 digits.
@@ -150,7 +151,7 @@ impl Digest {
         let mut digest = Digesting::default();
         write_value(template, &mut digest);
         let length = digest.length;
-        let hash = TemplateHash(HEXLOWER.encode(&digest.finish()));
+        let hash = TemplateHash(HEXLOWER.encode(&digest.finish()).into());
         Self { hash, length }
     }
 }

@@ -2,6 +2,7 @@
 //! and the name of the Job on a node. None of them may change once released.
 
 use std::fmt;
+use std::sync::Arc;
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use sha2::{Digest, Sha256};
@@ -59,11 +60,11 @@ macro_rules! text_newtype {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub struct $name(String);
+        pub struct $name(pub(crate) Arc<str>);
 
         impl $name {
             /// Takes the text as it is.
-            pub fn new(text: impl Into<String>) -> Self {
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
                 Self(text.into())
             }
 
@@ -126,7 +127,7 @@ pub fn job_name(daemon_job: &str, node: &NodeName) -> JobName {
         .filter(|part| !part.is_empty())
         .collect();
     let name = parts.join("-");
-    JobName(name)
+    JobName::new(name)
 }
 
 /// The node's name as a label value: verbatim up to 63 characters, else 52 characters, `-` and 10 base32 characters

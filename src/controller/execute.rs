@@ -44,7 +44,7 @@ pub(crate) enum Write {
     Delete {
         name: JobName,
         uid: Uid,
-        resource_version: String,
+        resource_version: Arc<str>,
         why: Why,
         guard: Guard,
         news: Option<EventDraft>,
@@ -276,7 +276,7 @@ impl Executor {
         let key = &done.work.key;
         // Without an answer the watch tells, a little later.
         if let Ok(job) = self.server.job(&key.namespace, name).await {
-            let is_it = |job: &JobView| job.uid == *uid && job.label.as_ref() == Some(&key.name);
+            let is_it = |job: &JobView| job.uid == *uid && job.label.as_deref() == Some(&*key.name);
             done.job = job.map(place);
             done.lost = !done.job.as_ref().is_some_and(|(_, job)| is_it(job));
         }

@@ -101,6 +101,16 @@ impl Family {
         self.jobs.values_mut().for_each(|held| held.version = 0);
     }
 
+    /// Exchanges the texts that a Job keeps for those that are held of it.
+    pub(super) fn share(&self, job: &mut JobView) {
+        if let Some((name, held)) = self.jobs.get_key_value(&job.name) {
+            job.name.clone_from(name);
+            if held.view.uid == job.uid {
+                job.uid.clone_from(&held.view.uid);
+            }
+        }
+    }
+
     /// Takes in a Job, unless a newer version is held or was removed. Says whether there is something to plan.
     pub(super) fn upsert_job(&mut self, job: JobView, now: Timestamp, nodes: &Nodes) -> bool {
         let version = version(&job.resource_version);
@@ -198,12 +208,14 @@ impl Family {
         if ended.is_none() {
             self.ended.remove(&name);
         }
+        let job = self.job(&name).cloned();
         let slot = Slot {
             selected: node.as_ref().is_some_and(|node| subject.selects(node)),
-            job: self.job(&name).cloned(),
+            // One copy of it.
+            name: job.as_ref().map_or(name, |job| job.name.clone()),
+            job,
             node,
             ended,
-            name,
         };
         if !slot.is_needed() {
             return self.slots.remove(place).is_some();

@@ -7,6 +7,7 @@
 mod family;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use self::family::Family;
+use self::texts::Texts;
 use crate::names::{JobName, NodeName, NodeUid, Uid};
 use crate::observed::{JobView, Listed, Listing, NodeView, Scope};
 use crate::plan::{Slot, Subject};
@@ -100,10 +102,11 @@ pub struct Index {
     readers: BTreeMap<String, BTreeSet<Key>>,
     listed_nodes: BTreeSet<NodeName>,
     // Lists of several namespaces may be under way at once.
-    listed_jobs: BTreeMap<Scope, BTreeSet<(Key, JobName)>>,
+    listed_jobs: BTreeMap<Scope, BTreeMap<Key, BTreeSet<JobName>>>,
     listed_daemon_jobs: BTreeMap<Scope, BTreeSet<Key>>,
     /// Nodes that the last list lacked, though nobody said that they went.
     missing_nodes: BTreeSet<NodeName>,
+    texts: Texts,
 }
 
 impl Index {
@@ -246,12 +249,14 @@ impl Index {
             Told::Applied((namespace, job)) => drop(self.upsert_job(&namespace, job, now, &mut changes)),
             Told::Gone((namespace, job)) => self.remove_job(namespace, job, &mut changes),
             Told::ListBegins => {
-                self.listed_jobs.insert(scope.clone(), BTreeSet::new());
+                self.listed_jobs.insert(scope.clone(), BTreeMap::new());
                 self.families_in(scope).for_each(Family::distrust_jobs);
             }
             Told::Listed((namespace, job)) => {
-                let listed = self.upsert_job(&namespace, job, now, &mut changes);
-                self.listed_jobs.entry(scope.clone()).or_default().extend(listed);
+                if let Some((key, name)) = self.upsert_job(&namespace, job, now, &mut changes) {
+                    let listed = self.listed_jobs.entry(scope.clone()).or_default();
+                    listed.entry(key).or_default().insert(name);
+                }
             }
             Told::ListEnds => {
                 self.sweep_jobs(scope, &mut changes);
@@ -272,25 +277,27 @@ impl Index {
     fn upsert_job(
         &mut self,
         namespace: &str,
-        job: JobView,
+        mut job: JobView,
         now: Timestamp,
         changes: &mut Changes,
     ) -> Option<(Key, JobName)> {
         let key = Key {
             namespace: namespace.to_owned(),
-            name: job.label.clone()?,
+            name: job.label.as_deref()?.to_owned(),
         };
-        let name = job.name.clone();
-        if let Some(owner) = job.owner.as_ref().filter(|owner| owner.name != key.name) {
+        job.common_texts().for_each(|text| self.texts.share(text));
+        if let Some(owner) = job.owner.as_ref().filter(|owner| *owner.name != *key.name) {
             // Somebody gave it the label of another DaemonJob.
             let left = Key {
                 namespace: namespace.to_owned(),
-                name: owner.name.clone(),
+                name: owner.name.to_string(),
             };
-            let forgotten = self.forget_job(&left, &name, &job.uid);
+            let forgotten = self.forget_job(&left, &job.name, &job.uid);
             changes.dirty.extend(forgotten.dirty);
         }
         let family = self.families.entry(key.clone()).or_default();
+        family.share(&mut job);
+        let name = job.name.clone();
         if family.upsert_job(job, now, &self.nodes) {
             changes.dirty.insert(key.clone());
         }
@@ -299,8 +306,11 @@ impl Index {
 
     /// A Job is gone. The label names its DaemonJob; one of another UID that took the name meanwhile stays.
     fn remove_job(&mut self, namespace: String, job: JobView, changes: &mut Changes) {
-        let Some(name) = job.label.clone() else { return };
-        let key = Key { namespace, name };
+        let Some(name) = &job.label else { return };
+        let key = Key {
+            namespace,
+            name: name.to_string(),
+        };
         let Some(family) = self.families.get_mut(&key) else {
             return;
         };
@@ -338,7 +348,7 @@ impl Index {
             .iter()
             .filter(|(key, _)| scope.covers(&key.namespace))
             .flat_map(|(key, family)| family.jobs().map(move |job| (key, job)));
-        let unlisted = held.filter(|(key, job)| !listed.contains(&((*key).clone(), job.name.clone())));
+        let unlisted = held.filter(|(key, job)| listed.get(key).is_none_or(|names| !names.contains(&job.name)));
         let swept: Vec<(Key, JobView)> = unlisted.map(|(key, job)| (key.clone(), JobView::clone(job))).collect();
         for (key, job) in swept {
             self.forget(&key, job, changes);
@@ -392,7 +402,9 @@ impl Index {
     }
 
     /// A node's report changes nothing but its heartbeat most of the time: then nothing is planned.
-    fn upsert_node(&mut self, node: NodeView, changes: &mut Changes) -> NodeName {
+    fn upsert_node(&mut self, mut node: NodeView, changes: &mut Changes) -> NodeName {
+        let names = [&mut node.name.0, &mut node.uid.0];
+        names.into_iter().for_each(|text| self.texts.share(text));
         let name = node.name.clone();
         self.missing_nodes.remove(&name);
         let before = self.nodes.get(&name).cloned();

@@ -173,7 +173,7 @@ fn a_change_of_a_job_that_no_decision_looks_at_plans_nothing_but_its_version_is_
     apply(&mut index, job("a", 9, &json!({"active": 1, "ready": 1})));
     let changes = apply(&mut index, job("a", 10, &json!({"active": 2, "ready": 2})));
     assert_eq!(changes, Changes::default());
-    assert_eq!(the_slot(&mut index).job.unwrap().resource_version, "10");
+    assert_eq!(the_slot(&mut index).job.unwrap().resource_version, "10".into());
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Memory {
 impl Finished {
     fn of(finish: Finish, run: &Run) -> Self {
         let reason = match run {
-            Run::Failed { reason, .. } => FAILURES.iter().find(|known| *known == reason).unwrap_or(&"Other"),
+            Run::Failed { reason, .. } => FAILURES.iter().find(|known| ***known == **reason).unwrap_or(&"Other"),
             Run::Running | Run::Succeeded { .. } | Run::Suspended => "Completed",
         };
         Self { finish, reason }

@@ -24,6 +24,7 @@ mod tests;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -165,7 +166,7 @@ pub enum Action {
         /// Its UID: a Job of that name with another one is not the one examined.
         uid: Uid,
         /// The version that was examined: it may have finished since, or be ours no longer.
-        resource_version: String,
+        resource_version: Arc<str>,
         /// Why.
         why: Why,
         /// Must hold on a fresh read.

@@ -264,7 +264,7 @@ impl World {
                 Some(("retry", token)) => job.retry = Some(token.into()),
                 Some(("follows", letter)) => {
                     let hash = TemplateHash::of(&self.full_template(letter)).unwrap();
-                    job.follows = Some(hash.to_string());
+                    job.follows = Some(hash.as_str().into());
                 }
                 Some(("nodeuid", uid)) => job.node_uid = Some(NodeUid::new(uid)),
                 Some(("owner", "older")) => {

@@ -119,7 +119,7 @@ fn template(letter: &str, spec: Spec) -> Value {
 fn key() -> Key {
     Key {
         namespace: NAMESPACE.to_owned(),
-        name: NAME.to_owned(),
+        name: NAME.into(),
     }
 }
 
@@ -262,17 +262,17 @@ impl Shipped {
         JobView {
             name: self.names[place].clone(),
             uid: Uid::new(numbered(&format!("n{place}-job"), job.uid)),
-            resource_version: job.version.to_string(),
+            resource_version: job.version.to_string().into(),
             owner: Some(Owner {
-                name: NAME.to_owned(),
+                name: NAME.into(),
                 uid: Uid::new(numbered("dj-uid", job.owner)),
             }),
-            label: Some(NAME.to_owned()),
+            label: Some(NAME.into()),
             hash: Some(self.hash(job.edited).clone()),
             node: Some(self.nodes[place].clone()),
             node_uid: Some(Self::node_uid(job.place, job.node)),
-            retry: job.retry.then(|| TOKEN.to_owned()),
-            follows: job.follows.then(|| self.hash(!job.edited).to_string()),
+            retry: job.retry.then(|| TOKEN.into()),
+            follows: job.follows.then(|| self.hash(!job.edited).as_str().into()),
             deleted: job.deleted.then(|| at(DELETED)),
             run: if job.done {
                 Run::Succeeded { at: Some(at(FINISHED)) }

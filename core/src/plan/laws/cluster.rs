@@ -70,7 +70,7 @@ pub(super) struct Job {
 
 impl Job {
     fn at(version: u64, mut view: JobView) -> Self {
-        view.resource_version = version.to_string();
+        view.resource_version = version.to_string().into();
         Self { view: Arc::new(view) }
     }
 
@@ -330,7 +330,7 @@ impl Cluster {
 
     /// Whether this very version of a Job is there.
     pub(super) fn has_job(&self, name: &JobName, uid: &Uid, version: &str) -> bool {
-        let is_it = |job: &Job| job.view.uid == *uid && job.view.resource_version == version;
+        let is_it = |job: &Job| job.view.uid == *uid && *job.view.resource_version == *version;
         self.jobs.get(name).is_some_and(is_it)
     }
 

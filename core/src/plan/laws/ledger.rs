@@ -78,7 +78,7 @@ impl Ledger {
             node: node.clone(),
             place: pin(job),
             hash: hash.to_string(),
-            retry: view.retry.clone(),
+            retry: view.retry.as_deref().map(str::to_owned),
             has_pods: true,
             finish: None,
             recorded: false,

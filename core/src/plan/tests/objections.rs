@@ -47,7 +47,7 @@ fn action(world: &World, slots: &[Slot], line: &str) -> Action {
                     ([], Some(job)) => job.uid.clone(),
                     _ => Uid::new("other"),
                 },
-                resource_version: "3".to_owned(),
+                resource_version: "3".into(),
                 why: Why::ALL[Why::ALL.iter().position(|known| format!("{known:?}") == why).unwrap()],
                 guard,
                 news: None,

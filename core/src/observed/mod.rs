@@ -1,183 +1,18 @@
 //! What the controller reads of Nodes and Jobs: lean forms of the API's objects, decoded without their bulk,
 //! and the views that the planner works on.
 
-use std::borrow::Cow;
+mod lite;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
-use kube::core::{ClusterResourceScope, NamespaceResourceScope};
-use serde::{Deserialize, Deserializer};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+pub use self::lite::{JobLite, JobLiteCondition, JobLiteSpec, JobLiteStatus, NodeLite, NodeLiteSpec, Taint};
 use crate::hash::TemplateHash;
 use crate::names::{self, JobName, NodeName, NodeUid, Uid};
 use crate::record::Finish;
-
-/// A Node, decoded only as far as it decides where a Job may run. Nodes are large and report often.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct NodeLite {
-    /// Metadata without managed fields.
-    #[serde(default, deserialize_with = "lean_metadata")]
-    pub metadata: ObjectMeta,
-    /// Cordon and taints.
-    #[serde(default)]
-    pub spec: NodeLiteSpec,
-}
-
-/// The part of a Node's spec that decides where a Job may run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct NodeLiteSpec {
-    /// The node is cordoned.
-    #[serde(default)]
-    pub unschedulable: bool,
-    /// Its taints.
-    #[serde(default)]
-    pub taints: Vec<Taint>,
-}
-
-/// A taint of a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Taint {
-    /// Its key.
-    pub key: String,
-    /// Its value, empty if it has none.
-    #[serde(default)]
-    pub value: String,
-    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
-    #[serde(default)]
-    pub effect: String,
-}
-
-/// A Job, decoded only as far as its owner and its outcome.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct JobLite {
-    /// Metadata without managed fields.
-    #[serde(default, deserialize_with = "lean_metadata")]
-    pub metadata: ObjectMeta,
-    /// Whether it is suspended.
-    #[serde(default)]
-    pub spec: JobLiteSpec,
-    /// Its outcome.
-    #[serde(default)]
-    pub status: JobLiteStatus,
-}
-
-/// The part of a Job's spec that the controller reads.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct JobLiteSpec {
-    /// Suspended by hand or by a queueing system.
-    #[serde(default)]
-    pub suspend: Option<bool>,
-}
-
-/// The part of a Job's status that the controller reads.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JobLiteStatus {
-    /// When it completed.
-    #[serde(default)]
-    pub completion_time: Option<Timestamp>,
-    /// How many of its Pods run or wait to run.
-    #[serde(default)]
-    pub active: Option<i32>,
-    /// How many of its Pods failed.
-    #[serde(default)]
-    pub failed: Option<i32>,
-    /// How many of its Pods succeeded.
-    #[serde(default)]
-    pub succeeded: Option<i32>,
-    /// How many of its Pods are ready.
-    #[serde(default)]
-    pub ready: Option<i32>,
-    /// When the Job controller took it up.
-    #[serde(default)]
-    pub start_time: Option<Timestamp>,
-    /// Complete, Failed, Suspended and others.
-    #[serde(default)]
-    pub conditions: Vec<JobLiteCondition>,
-}
-
-/// A condition of a Job.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JobLiteCondition {
-    /// `Complete`, `Failed`, …
-    #[serde(rename = "type")]
-    pub type_: String,
-    /// `True`, `False` or `Unknown`.
-    pub status: String,
-    /// One word why.
-    #[serde(default)]
-    pub reason: String,
-    /// A sentence why.
-    #[serde(default)]
-    pub message: String,
-    /// When its status last changed.
-    #[serde(default)]
-    pub last_transition_time: Option<Timestamp>,
-}
-
-/// Metadata without managed fields: they are most of its bytes, and nothing here reads them.
-fn lean_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Lean {
-        annotations: Option<BTreeMap<String, String>>,
-        creation_timestamp: Option<Time>,
-        deletion_timestamp: Option<Time>,
-        labels: Option<BTreeMap<String, String>>,
-        name: Option<String>,
-        namespace: Option<String>,
-        owner_references: Option<Vec<OwnerReference>>,
-        resource_version: Option<String>,
-        uid: Option<String>,
-    }
-    let lean = Lean::deserialize(deserializer)?;
-    Ok(ObjectMeta {
-        annotations: lean.annotations,
-        creation_timestamp: lean.creation_timestamp,
-        deletion_timestamp: lean.deletion_timestamp,
-        labels: lean.labels,
-        name: lean.name,
-        namespace: lean.namespace,
-        owner_references: lean.owner_references,
-        resource_version: lean.resource_version,
-        uid: lean.uid,
-        ..ObjectMeta::default()
-    })
-}
-
-macro_rules! resource {
-    ($type:ty, $scope:ty, $group:literal, $version:literal, $kind:literal, $plural:literal) => {
-        impl kube::Resource for $type {
-            type DynamicType = ();
-            type Scope = $scope;
-
-            fn kind((): &()) -> Cow<'_, str> {
-                $kind.into()
-            }
-            fn group((): &()) -> Cow<'_, str> {
-                $group.into()
-            }
-            fn version((): &()) -> Cow<'_, str> {
-                $version.into()
-            }
-            fn plural((): &()) -> Cow<'_, str> {
-                $plural.into()
-            }
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
-
-resource!(NodeLite, ClusterResourceScope, "", "v1", "Node", "nodes");
-resource!(JobLite, NamespaceResourceScope, "batch", "v1", "Job", "jobs");
 
 /// A node as the planner sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,7 +41,7 @@ impl From<NodeLite> for NodeView {
     }
 }
 
-/// A Job as the planner sees it.
+/// A Job as the planner sees it. There are as many as nodes times DaemonJobs, so they share their texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobView {
     /// Its name.
@@ -214,11 +49,11 @@ pub struct JobView {
     /// Its identity: every delete carries it.
     pub uid: Uid,
     /// The version of it that was seen: every delete carries that too. What changed since was not examined.
-    pub resource_version: String,
+    pub resource_version: Arc<str>,
     /// The DaemonJob that controls it, if one does.
     pub owner: Option<Owner>,
     /// Value of our label, the DaemonJob's name.
-    pub label: Option<String>,
+    pub label: Option<Arc<str>>,
     /// Hash of the template that it was made from; none if the annotation is missing or is no hash.
     pub hash: Option<TemplateHash>,
     /// The node that it was made for.
@@ -226,9 +61,9 @@ pub struct JobView {
     /// That node's identity.
     pub node_uid: Option<NodeUid>,
     /// The retry that started it.
-    pub retry: Option<String>,
+    pub retry: Option<Arc<str>>,
     /// The templates of which its node had a result when it was built, by their hashes.
-    pub follows: Option<String>,
+    pub follows: Option<Arc<str>>,
     /// When it was told to go.
     pub deleted: Option<Timestamp>,
     /// How far it is.
@@ -243,7 +78,7 @@ pub struct JobView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its UID.
     pub uid: Uid,
 }
@@ -256,9 +91,9 @@ pub enum Run {
         /// When.
         at: Option<Timestamp>,
         /// Reason of its condition.
-        reason: String,
+        reason: Arc<str>,
         /// Message of its condition.
-        message: String,
+        message: Arc<str>,
     },
     /// It was started and has not finished.
     Running,
@@ -304,6 +139,24 @@ impl JobView {
         same_version == *before
     }
 
+    /// Its texts that other Jobs have as well.
+    pub(crate) fn common_texts(&mut self) -> impl Iterator<Item = &mut Arc<str>> {
+        let owner = self.owner.iter_mut();
+        let owner = owner.flat_map(|owner| [&mut owner.name, &mut owner.uid.0]);
+        let failure = match &mut self.run {
+            Run::Failed { reason, message, .. } => Some([reason, message]),
+            Run::Running | Run::Succeeded { .. } | Run::Suspended => None,
+        };
+        let own = [&mut self.label, &mut self.retry, &mut self.follows];
+        let hash = self.hash.as_mut().map(|hash| &mut hash.0);
+        let node = self.node.as_mut().map(|name| &mut name.0);
+        let node_uid = self.node_uid.as_mut().map(|uid| &mut uid.0);
+        owner
+            .chain(failure.into_iter().flatten())
+            .chain(own.into_iter().flatten())
+            .chain([hash, node, node_uid].into_iter().flatten())
+    }
+
     /// Whether its node had a result of this template when it was built.
     pub fn follows(&self, template_hash: &str) -> bool {
         let mut hashes = self.follows.iter().flat_map(|hashes| hashes.split_whitespace());
@@ -334,7 +187,7 @@ impl JobView {
     /// Ours needs all four marks: the controller reference with our UID, our label, a hash and a node.
     /// Where one was removed by hand we cannot tell what it ran, so it counts as somebody else's.
     pub fn ownership(&self, daemon_job: &str, uid: &Uid) -> Ownership {
-        let Some(owner) = self.owner.as_ref().filter(|owner| owner.name == daemon_job) else {
+        let Some(owner) = self.owner.as_ref().filter(|owner| *owner.name == *daemon_job) else {
             return Ownership::Foreign;
         };
         if self.label.as_deref() != Some(daemon_job) {
@@ -364,16 +217,16 @@ impl From<JobLite> for JobView {
         Self {
             name: JobName::new(metadata.name.unwrap_or_default()),
             uid: Uid::new(metadata.uid.unwrap_or_default()),
-            resource_version: metadata.resource_version.unwrap_or_default(),
+            resource_version: metadata.resource_version.unwrap_or_default().into(),
             owner: metadata.owner_references.and_then(daemon_job_controller),
-            label: labels.remove(names::DAEMONJOB_LABEL),
+            label: labels.remove(names::DAEMONJOB_LABEL).map(Into::into),
             hash: annotations
                 .get(names::TEMPLATE_HASH)
                 .and_then(|hash| TemplateHash::parse(hash)),
             node: annotations.remove(names::NODE_NAME).map(NodeName::new),
             node_uid: annotations.remove(names::NODE_UID).map(NodeUid::new),
-            retry: annotations.remove(names::RETRY),
-            follows: annotations.remove(names::FOLLOWS),
+            retry: annotations.remove(names::RETRY).map(Into::into),
+            follows: annotations.remove(names::FOLLOWS).map(Into::into),
             podless_since: metadata.creation_timestamp.filter(|_| podless).map(|time| time.0),
             deleted: metadata.deletion_timestamp.map(|time| time.0),
             run,
@@ -390,7 +243,7 @@ fn daemon_job_controller(references: Vec<OwnerReference>) -> Option<Owner> {
     };
     let reference = references.into_iter().find(ours)?;
     Some(Owner {
-        name: reference.name,
+        name: reference.name.into(),
         uid: Uid::new(reference.uid),
     })
 }
@@ -410,8 +263,8 @@ fn run(job: &JobLite) -> Run {
     if let Some(failed) = is_true("Failed") {
         return Run::Failed {
             at: failed.last_transition_time,
-            reason: failed.reason.clone(),
-            message: failed.message.clone(),
+            reason: failed.reason.as_str().into(),
+            message: failed.message.as_str().into(),
         };
     }
     if job.spec.suspend == Some(true) {
