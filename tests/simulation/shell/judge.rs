@@ -62,7 +62,7 @@ struct Hands {
 pub(crate) struct Judge {
     seen: u64,
     breaches: Vec<String>,
-    reads: BTreeMap<(Actor, Key), Read>,
+    reads: BTreeMap<(Actor, Key), Vec<Read>>,
     /// By the UID of the DaemonJob and that of the node.
     last: BTreeMap<(String, String), Last>,
     /// By the UID of a Job.
@@ -153,11 +153,7 @@ impl Judge {
                     asked: sent,
                     found: server.get(&request.key()).cloned(),
                 };
-                // One that comes late has been given up, and asked for again.
-                let last = self.reads.entry((actor, request.key())).or_insert_with(|| read.clone());
-                if last.asked < sent {
-                    *last = read;
-                }
+                self.reads.entry((actor, request.key())).or_default().push(read);
             }
             (Verb::Delete, Kind::Job) if answer.is_ok() => self.deleted(actor, request, sent),
             _ => {}
@@ -199,54 +195,28 @@ impl Judge {
         }
     }
 
+    /// What a replica had found when it sent something, if that was fresh then. Between the sending of a write and
+    /// its arrival it may have read something else.
+    fn fresh(&self, actor: Actor, key: Key, sent: Instant) -> impl Iterator<Item = Option<&Value>> {
+        let reads = self.reads.get(&(actor, key)).into_iter().flatten();
+        let fresh = reads.filter(move |read| read.asked <= sent && sent.duration_since(read.asked) <= FRESH_FOR);
+        fresh.map(|read| read.found.as_deref())
+    }
+
     /// Whether a fresh read gave a reason to delete this Job.
     fn justify(&self, actor: Actor, job: &Value, sent: Instant) -> Result<&'static str, String> {
         let label = daemonjob_label(job);
         let key = Key::new(Kind::DaemonJob, text(job, "/metadata/namespace"), label);
-        let read = self.reads.get(&(actor, key)).ok_or("no read of its DaemonJob")?;
-        if sent.duration_since(read.asked) > FRESH_FOR {
-            return Err(format!(
-                "the read of its DaemonJob is {:?} old",
-                sent.duration_since(read.asked)
-            ));
-        }
-        let daemon_job = read.found.as_deref().ok_or("its DaemonJob was gone")?;
-        let owner = owner(job, "DaemonJob").ok_or("I8: no DaemonJob owns it")?;
-        if owner != uid(daemon_job) {
-            return Ok("older owner");
-        }
         let node_key = Key::new(Kind::Node, "", node_name(job));
-        let node = self
-            .reads
-            .get(&(actor, node_key))
-            .filter(|read| sent.duration_since(read.asked) <= FRESH_FOR);
-        if let Some(read) = node {
-            match read.found.as_deref() {
-                None => return Ok("node gone"),
-                Some(node) if uid(node) != node_uid(job) => return Ok("node made again"),
-                Some(node) if !selects(daemon_job, node) && finish(job).is_none() => return Ok("deselected"),
-                Some(_) => {}
+        let nodes: Vec<Option<&Value>> = self.fresh(actor, node_key, sent).collect();
+        let mut why = Err("no fresh read of its DaemonJob".to_owned());
+        for daemon_job in self.fresh(actor, key, sent) {
+            why = justified(job, daemon_job, &nodes);
+            if why.is_ok() {
+                break;
             }
         }
-        // An outcome must be on record before its Job goes; one that was told to go already has none.
-        let kept = finish(job).filter(|_| !is_deleting(job));
-        let is_recorded = recorded(daemon_job, node_uid(job)).is_some_and(|(held, _)| held == hash(job));
-        if kept.is_some() && !is_recorded {
-            return Err("its outcome is not on record".to_owned());
-        }
-        let is_outdated = daemon_job["spec"]["replace"] == true && hash(job) != hash(daemon_job);
-        let is_retried = pending(daemon_job, node_uid(job)).is_some_and(|token| retry(job) != token);
-        if is_outdated || is_retried {
-            return Ok(if is_outdated { "replaced" } else { "retried" });
-        }
-        let ttl = daemon_job
-            .pointer("/spec/jobTemplate/spec/ttlSecondsAfterFinished")
-            .and_then(Value::as_i64);
-        let finished = finish(job).and_then(|(_, at)| at);
-        match (ttl, finished) {
-            (Some(ttl), Some(at)) if clock::now().as_second() >= at.as_second() + ttl => Ok("expired"),
-            _ => Err("nothing speaks for it".to_owned()),
-        }
+        why
     }
 
     /// Takes in what has been stored since the last look.
@@ -418,4 +388,40 @@ fn uid_before<'a>(server: &'a ApiServer, request: &Request) -> &'a str {
 /// Whether a Job has finished for good.
 pub(crate) fn is_finished(job: &Value) -> bool {
     condition(job, "Complete").or(condition(job, "Failed")).is_some()
+}
+
+/// Whether what was found of its DaemonJob, and of its node where that was asked for, is a reason to delete this Job.
+fn justified(job: &Value, daemon_job: Option<&Value>, nodes: &[Option<&Value>]) -> Result<&'static str, String> {
+    let daemon_job = daemon_job.ok_or("its DaemonJob was gone")?;
+    let owner = owner(job, "DaemonJob").ok_or("I8: no DaemonJob owns it")?;
+    if owner != uid(daemon_job) {
+        return Ok("older owner");
+    }
+    for node in nodes {
+        match node {
+            None => return Ok("node gone"),
+            Some(node) if uid(node) != node_uid(job) => return Ok("node made again"),
+            Some(node) if !selects(daemon_job, node) && finish(job).is_none() => return Ok("deselected"),
+            Some(_) => {}
+        }
+    }
+    // An outcome must be on record before its Job goes; one that was told to go already has none.
+    let kept = finish(job).filter(|_| !is_deleting(job));
+    let is_recorded = recorded(daemon_job, node_uid(job)).is_some_and(|(held, _)| held == hash(job));
+    if kept.is_some() && !is_recorded {
+        return Err("its outcome is not on record".to_owned());
+    }
+    let is_outdated = daemon_job["spec"]["replace"] == true && hash(job) != hash(daemon_job);
+    let is_retried = pending(daemon_job, node_uid(job)).is_some_and(|token| retry(job) != token);
+    if is_outdated || is_retried {
+        return Ok(if is_outdated { "replaced" } else { "retried" });
+    }
+    let ttl = daemon_job
+        .pointer("/spec/jobTemplate/spec/ttlSecondsAfterFinished")
+        .and_then(Value::as_i64);
+    let finished = finish(job).and_then(|(_, at)| at);
+    match (ttl, finished) {
+        (Some(ttl), Some(at)) if clock::now().as_second() >= at.as_second() + ttl => Ok("expired"),
+        _ => Err("nothing speaks for it".to_owned()),
+    }
 }
