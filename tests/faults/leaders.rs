@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::history::Recorder;
 use crate::outages::wait_until_it_leads_no_more;
 use crate::proxy::{Fault, Pace, Proxy, Refusal, is_write, kind};
-use crate::scene::{Scene, assert_quiet, is_soak};
+use crate::scene::{Scene, assert_quiet, is_soak, renewals_since_the_last_write};
 use crate::support::DEADLINE;
 use crate::support::manifest::{daemon_job, hanging, on, replacing};
 use crate::support::operator::Operator;
@@ -203,7 +203,12 @@ fn f26_two_leaders_whose_lease_is_partitioned_keep_one_job_a_node_converge_and_f
     let touched = [FLAPPING, AGAIN, GUEST];
     let jobs = [("quick", true), ("long", true), ("kept", false), ("new-1", false)]
         .map(|(name, is_replacing)| history.assert_safe(name, is_replacing, &touched));
-    // I10, while both lead.
+    // I10, while both lead. A status that lost against the other's may be tried again a few seconds later.
+    until("both to be done", DEADLINE, || {
+        let is_done = |proxy| renewals_since_the_last_write(proxy) >= 3;
+        Ok((is_done(&scene.proxy) && is_done(&other)).then_some(()))
+    })
+    .expect("they stop writing");
     assert_quiet(&other);
     scene.assert_quiet();
     assert_leads(scene.controller());

@@ -120,7 +120,8 @@ pub(crate) fn done(scene: &Scene, mark: usize, of: &str) -> usize {
     calls.iter().filter(is_such).count()
 }
 
-fn renewals_since_the_last_write(proxy: &Proxy) -> usize {
+/// How often the Lease was renewed since anything else was written.
+pub(crate) fn renewals_since_the_last_write(proxy: &Proxy) -> usize {
     let calls = proxy.calls();
     let after = calls.iter().rev().take_while(|call| !is_write(call));
     after.filter(|call| kind(call) == "update leases").count()
