@@ -17,6 +17,7 @@ mod rules;
 
 mod broken;
 mod cluster;
+mod differential;
 mod faults;
 mod judge;
 mod network;

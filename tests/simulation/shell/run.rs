@@ -132,7 +132,12 @@ async fn tell(seed: u64, broken: Broken, is_whole: bool) -> Story {
 }
 
 /// Kills replicas and starts them again, at any moment.
-async fn disturb(world: &Arc<World>, chance: &mut Rng, replicas: &mut [Option<Replica>; 2], leases: [&str; 2]) {
+pub(crate) async fn disturb(
+    world: &Arc<World>,
+    chance: &mut Rng,
+    replicas: &mut [Option<Replica>; 2],
+    leases: [&str; 2],
+) {
     let pause = [5, 20, 60, 600][chance.usize(..4)];
     loop {
         sleep(Duration::from_millis(chance.u64(..pause * 1000))).await;

@@ -30,9 +30,14 @@ pub(crate) const NODES: u64 = 3;
 
 /// Plays a scene; what the judge complains of fails it.
 pub(crate) fn play(scene: impl AsyncFnOnce(&mut Scene)) {
+    play_with(1, scene);
+}
+
+/// The same with the chances of a seed.
+pub(crate) fn play_with(seed: u64, scene: impl AsyncFnOnce(&mut Scene)) {
     let (world, panics) = in_paused_time(async {
-        clock::begin(1);
-        let mut stage = Scene::begin();
+        clock::begin(seed);
+        let mut stage = Scene::begin(seed);
         stage.world.lock().log.is_whole = true;
         scene(&mut stage).await;
         Arc::clone(&stage.world)
@@ -48,8 +53,8 @@ pub(crate) fn play(scene: impl AsyncFnOnce(&mut Scene)) {
 }
 
 impl Scene {
-    fn begin() -> Self {
-        let world = World::new(1, Broken::Nothing, Weather::default());
+    fn begin(seed: u64) -> Self {
+        let world = World::new(seed, Broken::Nothing, Weather::default());
         let create = |kind, object| world.create(Actor::User, kind, object).expect("the name is free");
         for namespace in [NAMESPACE, "daemonjob-system"] {
             create(Kind::Namespace, json!({"metadata": {"name": namespace}}));
@@ -61,7 +66,7 @@ impl Scene {
             );
         }
         let mut background = JoinSet::new();
-        background.spawn(Cluster::new(Arc::clone(&world), 1).run());
+        background.spawn(Cluster::new(Arc::clone(&world), seed).run());
         Self {
             world,
             replica: None,
@@ -94,7 +99,12 @@ impl Scene {
 
     /// Gives it another template.
     pub(crate) fn edit(&self, name: &str, image: &str) {
-        let mut daemon_job = json!({"metadata": {}, "spec": {"jobTemplate": template(image)}});
+        self.put(name, &template(image));
+    }
+
+    /// Gives it this one.
+    pub(crate) fn put(&self, name: &str, template: &Value) {
+        let mut daemon_job = json!({"metadata": {}, "spec": {"jobTemplate": template}});
         admit(&mut daemon_job);
         let key = Key::new(Kind::DaemonJob, NAMESPACE, name);
         self.world.patch(Actor::User, &key, daemon_job).expect("it is there");
@@ -155,7 +165,8 @@ impl Scene {
     }
 }
 
-fn template(image: &str) -> Value {
+/// One that runs this image.
+pub(crate) fn template(image: &str) -> Value {
     json!({"spec": {
         "backoffLimit": 1,
         "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]}},

@@ -1,6 +1,7 @@
 //! Many seeds, on all processors.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,12 +10,20 @@ use crate::run::{Story, play};
 use crate::world::Broken;
 
 /// Plays seeds until one of them ends as looked for, or all are played: that one, and what was done altogether.
-pub(crate) fn find(count: u64, broken: Broken, is_looked_for: impl Fn(&Story) -> bool + Sync) -> (Option<Story>, Sums) {
-    let (next, found, sums) = (AtomicU64::new(0), OnceLock::new(), Mutex::new(Sums::default()));
+pub(crate) fn find(
+    seeds: Range<u64>,
+    broken: Broken,
+    is_looked_for: impl Fn(&Story) -> bool + Sync,
+) -> (Option<Story>, Sums) {
+    let (next, found, sums) = (
+        AtomicU64::new(seeds.start),
+        OnceLock::new(),
+        Mutex::new(Sums::default()),
+    );
     let work = || {
         while found.get().is_none() {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= count {
+            if seed >= seeds.end {
                 return;
             }
             let story = play(seed, broken, false);
@@ -55,12 +64,23 @@ impl Sums {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var_os(name)?.to_str()?.parse().ok()
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
 }
 
-/// Seeds of a usual run; `SIMULATION_SEEDS` gives another number, `SEED` plays that one alone and tells all of it.
+/// Seeds of a usual run; `SIMULATION_SEEDS` gives another number, or a range of them like `1000..5000`; `SEED` plays
+/// that one alone and tells all of it.
 const SEEDS: u64 = 1000;
+
+/// The seeds that are asked for.
+fn asked() -> Range<u64> {
+    let Some(text) = variable("SIMULATION_SEEDS") else {
+        return 0..SEEDS;
+    };
+    let (first, end) = text.split_once("..").unwrap_or(("0", &text));
+    let number = |text: &str| text.parse().expect("SIMULATION_SEEDS is a number or a range");
+    number(first)..number(end)
+}
 
 /// Everything that a Job may be deleted for.
 const REASONS: [&str; 7] = [
@@ -75,13 +95,14 @@ const REASONS: [&str; 7] = [
 
 #[test]
 fn o1_o2_o4_o5_o6_every_seed_keeps_every_invariant_and_settles() {
-    if let Some(seed) = number("SEED") {
+    if let Some(seed) = variable("SEED").and_then(|seed| seed.parse().ok()) {
         let Story { log, breaches, .. } = play(seed, Broken::Nothing, true);
         assert!(breaches.is_empty(), "{log}\n{breaches:#?}");
         return;
     }
-    let (begun, count) = (Instant::now(), number("SIMULATION_SEEDS").unwrap_or(SEEDS));
-    let (failed, sums) = find(count, Broken::Nothing, |story| !story.breaches.is_empty());
+    let (begun, seeds) = (Instant::now(), asked());
+    let is_many = seeds.end - seeds.start >= SEEDS;
+    let (failed, sums) = find(seeds, Broken::Nothing, |story| !story.breaches.is_empty());
     tell(&sums, begun.elapsed());
     if let Some(story) = failed {
         let Story {
@@ -93,7 +114,7 @@ fn o1_o2_o4_o5_o6_every_seed_keeps_every_invariant_and_settles() {
     // What never happens is not shown.
     let missing: Vec<&&str> = REASONS.iter().filter(|why| !sums.deleted.contains_key(**why)).collect();
     assert!(
-        count < SEEDS || missing.is_empty(),
+        !is_many || missing.is_empty(),
         "no Job was deleted because: {missing:?}"
     );
 }
