@@ -211,10 +211,10 @@ fn blocked(tally: &Tally) -> Option<(Reason, String)> {
         return None;
     }
     let (because, _) = blocked.into_iter().next()?;
-    let others = if nodes > 1 {
-        format!(" (and {} more nodes)", nodes - 1)
-    } else {
-        String::new()
+    let others = match nodes {
+        ..=1 => String::new(),
+        2 => " (and 1 more node)".to_owned(),
+        _ => format!(" (and {} more nodes)", nodes - 1),
     };
     let detail = because.detail.as_deref().unwrap_or_else(|| because.reason.meaning());
     Some((because.reason, format!("{detail}{others}")))
@@ -230,11 +230,11 @@ fn all_skipped(tally: &Tally) -> String {
             None => format!("{} {}", names.len(), because.reason.as_str()),
         })
         .collect();
-    format!(
-        "the template excludes all {} selected nodes: {}",
-        tally.skipped,
-        reasons.join(", ")
-    )
+    let nodes = match tally.skipped {
+        1 => "the one selected node".to_owned(),
+        skipped => format!("all {skipped} selected nodes"),
+    };
+    format!("the template excludes {nodes}: {}", reasons.join(", "))
 }
 
 /// The conditions of a verdict. `Reconciling` and `Stalled` are there only when true, as kstatus expects.

@@ -54,6 +54,10 @@ use super::{NOTHING, news};
        node n2"#,
     "the template excludes all 2 selected nodes: 2 NodeAffinityMismatch"
 )]
+#[case::the_only_one_skipped(
+    "template A\nnode n1 taint=gpu:NoSchedule",
+    "the template excludes the one selected node: 1 UntoleratedTaint (taint gpu)"
+)]
 #[case::pods_refused(
     "template A\nnode n1\njob n1 hash=A running podless@0\npodless n1",
     "exceeded quota: pods"
@@ -61,7 +65,7 @@ use super::{NOTHING, news};
 #[case::pods_refused_on_two(
     "template A\nnode n1\njob n1 hash=A running podless@0\npodless n1
      node n2\njob n2 hash=A running podless@0\npodless n2",
-    "exceeded quota: pods (and 1 more nodes)"
+    "exceeded quota: pods (and 1 more node)"
 )]
 fn every_condition_says_what_the_situation_is(#[case] world: &str, #[case] message: &str) {
     let conditions = World::parse(world).plan().status.conditions;
