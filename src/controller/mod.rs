@@ -9,6 +9,7 @@ mod error;
 mod execute;
 mod isolate;
 mod log;
+mod pace;
 mod preflight;
 mod reconcile;
 mod report;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use daemonjob_core::index::{Changes, Index, Key};
 use daemonjob_core::names::{NodeUid, Uid};
 use daemonjob_core::observed::{Listed, Scope};
-use daemonjob_core::plan::{Answer, EventDraft, Observed, Outcome, Plan, Subject, Troubles, status_patch};
+use daemonjob_core::plan::{Answer, Observed, Plan, Subject, Troubles, status_patch};
 use daemonjob_core::reason::Reason;
 use jiff::Timestamp;
 use kube::Client;
@@ -22,6 +22,7 @@ use super::error::ControllerError;
 use super::execute::{Done, Executor, Work, Write};
 use super::isolate::{checked_plan, failed_by, unbroken};
 use super::log::log_outcome;
+use super::pace::Pace;
 use super::report::{Report, Reported, Reporting};
 use super::schedule::{Schedule, hangs_next};
 use super::watch::{self, Seen, Unreadable};
@@ -83,6 +84,7 @@ pub(super) async fn lead(
         looks: JoinSet::new(),
         notices: JoinSet::new(),
         census: Census::new(Instant::now()),
+        pace: Pace::new(Instant::now()),
         window: Window::new(settings.writes_per_second, Instant::now()),
         settings,
         last: None,
@@ -114,6 +116,7 @@ struct Reconciler {
     notices: JoinSet<()>,
     settings: Settings,
     census: Census,
+    pace: Pace,
     window: Window,
     /// The DaemonJob that was served last: the next turn is another's.
     last: Option<Key>,
@@ -181,15 +184,9 @@ impl Reconciler {
 
     /// Sends a warning that belongs to no status.
     fn tell(&mut self, key: Key, uid: Uid, reason: Reason, note: String) {
-        let draft = EventDraft {
-            warning: true,
-            reason,
-            note,
-            about: None,
-        };
         let reporting = self.reporting.clone();
         self.notices
-            .spawn(async move { reporting.publish(&key, &uid, &[draft]).await });
+            .spawn(async move { reporting.warn(&key, &uid, reason, note).await });
     }
 
     fn mark(&mut self, changes: Changes) {
@@ -217,20 +214,26 @@ impl Reconciler {
         }
     }
 
-    /// Plans every DaemonJob whose time has come, and says when the next one's comes.
+    /// Plans the DaemonJobs whose time has come, the one that has waited longest first, until its turn is over.
+    /// Says when the next one's time comes.
     fn plan_what_is_due(&mut self) -> Option<Instant> {
         let (now, clock) = (Instant::now(), clock::now());
-        let ready = |(at, key, proof): (Instant, &Key, Listed)| (at <= now).then(|| (key.clone(), proof));
-        let ready: Vec<(Key, Listed)> = self.due(now, clock).filter_map(ready).collect();
-        let to_be_planned = self.schedules.values().filter(|schedule| schedule.dirty).count();
-        let to_be_planned = u32::try_from(to_be_planned).unwrap_or(u32::MAX);
-        for (key, proof) in ready {
-            self.plan_one(proof, &key, to_be_planned);
+        if self.pace.not_before() <= now {
+            let due = self.due(now, clock).filter(|(at, ..)| *at <= now);
+            let mut due: Vec<(Instant, Key, Listed)> = due.map(|(at, key, proof)| (at, key.clone(), proof)).collect();
+            due.sort_by_key(|(at, ..)| *at);
+            for (_, key, proof) in due {
+                self.plan_one(proof, &key);
+                if Pace::is_over(now, Instant::now()) {
+                    break;
+                }
+            }
+            self.pace.rest(now, Instant::now());
         }
         let later = self.due(now, clock).map(|(at, ..)| at).min();
         self.metrics
             .queued(self.schedules.values().map(|schedule| schedule.queue.len()).sum());
-        later
+        later.map(|at| at.max(self.pace.not_before()))
     }
 
     /// When which DaemonJobs are to be planned, of those that may be.
@@ -241,7 +244,7 @@ impl Reconciler {
         })
     }
 
-    fn plan_one(&mut self, proof: Listed, key: &Key, to_be_planned: u32) {
+    fn plan_one(&mut self, proof: Listed, key: &Key) {
         let Some(subject) = self.index.subject(key).cloned() else {
             return;
         };
@@ -263,7 +266,7 @@ impl Reconciler {
             schedule.met_a_defect(Instant::now(), now);
             return self.defect(key, &subject);
         };
-        schedule.planned(plan.wake_at, Instant::now(), started.elapsed(), to_be_planned);
+        schedule.planned(plan.wake_at, Instant::now(), started.elapsed());
         self.metrics.planned(&subject, &plan, started.elapsed());
         debug!(
             daemonjob.namespace = key.namespace,
@@ -381,10 +384,7 @@ impl Reconciler {
         self.writes.spawn(async move {
             let executed = unbroken(executor.execute(Arc::clone(&work), &reads, since)).await;
             let done = executed.unwrap_or_else(|defect| Done::new(work, failed_by(defect)));
-            if let (Outcome::Done, Some(news)) = (&done.outcome, done.work.write.news()) {
-                let (key, uid) = (&done.work.key, done.work.subject.uid());
-                reporting.publish(key, uid, std::slice::from_ref(news)).await;
-            }
+            reporting.tell_of(&done).await;
             done
         });
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use daemonjob_core::index::Key;
 use daemonjob_core::names::{API_VERSION, JobName, KIND, MANAGER, Uid};
-use daemonjob_core::plan::{About, Answer, EventDraft, Finished, Subject};
+use daemonjob_core::plan::{About, Answer, EventDraft, Finished, Outcome, Subject};
+use daemonjob_core::reason::Reason;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tracing::{debug, warn};
 
 use super::api::{CALL_TIMEOUT, Server};
+use super::execute::Done;
 use crate::lease::Fence;
 
 /// Status bytes a second that one DaemonJob may write: every write stores the whole object.
@@ -109,6 +111,25 @@ impl Reporting {
             answer,
             finished,
         }
+    }
+
+    /// Sends what a write that was done has for news.
+    pub(super) async fn tell_of(&self, done: &Done) {
+        if let (Outcome::Done, Some(news)) = (&done.outcome, done.work.write.news()) {
+            let (key, uid) = (&done.work.key, done.work.subject.uid());
+            self.publish(key, uid, std::slice::from_ref(news)).await;
+        }
+    }
+
+    /// Sends a warning that belongs to no status.
+    pub(super) async fn warn(&self, key: &Key, uid: &Uid, reason: Reason, note: String) {
+        let draft = EventDraft {
+            warning: true,
+            reason,
+            note,
+            about: None,
+        };
+        self.publish(key, uid, &[draft]).await;
     }
 
     /// Sends Events about a DaemonJob, one after another.

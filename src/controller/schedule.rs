@@ -17,8 +17,6 @@ use crate::clock;
 
 /// A plan is made no sooner than so many times the duration of the last one: at most 5 % of one core.
 const REST: u32 = 20;
-/// And no sooner than so many times for each DaemonJob that is to be planned: all of them take at most half a core.
-const REST_EACH: u32 = 2;
 
 /// A write that takes longer has no place in the window any more: what hangs must not hold up other DaemonJobs.
 const HANGS_AFTER: Duration = Duration::from_secs(2);
@@ -108,12 +106,12 @@ impl Schedule {
         Some((now + wait).max(self.not_before))
     }
 
-    /// A plan was made, and took so long; so many DaemonJobs are to be planned.
-    pub(super) fn planned(&mut self, wake_at: Option<Timestamp>, now: Instant, took: Duration, to_be_planned: u32) {
+    /// A plan was made, and took so long.
+    pub(super) fn planned(&mut self, wake_at: Option<Timestamp>, now: Instant, took: Duration) {
         self.dirty = false;
         self.defects = None;
         self.wake_at = wake_at;
-        self.not_before = now + took * to_be_planned.saturating_mul(REST_EACH).max(REST);
+        self.not_before = now + took * REST;
     }
 
     /// Whether a write waits that may be sent, as far as this DaemonJob goes.
@@ -358,17 +356,5 @@ mod tests {
         enqueue(&mut schedule, WAITING_MAX + 10);
         assert_eq!(schedule.queue.len(), WAITING_MAX);
         assert_eq!(schedule.queue[0].write.job(), Some(&name(1)));
-    }
-
-    #[test]
-    fn many_that_are_to_be_planned_rest_longer_each() {
-        let (start, took) = (Instant::now(), Duration::from_millis(10));
-        let rests = |others| {
-            let mut schedule = Schedule::new(start);
-            schedule.planned(None, start, took, others);
-            schedule.not_before - start
-        };
-        assert_eq!((rests(1), rests(10)), (took * REST, took * REST));
-        assert_eq!(rests(100), took * 200);
     }
 }
