@@ -61,7 +61,7 @@ fn wait_all_active(world: &World, generation: u64, nodes: usize, daemon_jobs: us
 }
 
 /// Without the controller of Jobs: with their Pods, 250,000 Jobs would take hours. In a debug build the second opinion
-/// on each plan takes most of the time, and a plan of many DaemonJobs holds the writes up.
+/// on each plan takes most of the time.
 #[test]
 #[ignore = "half an hour in a release build, and 10 GB of memory; F37=5000x4 takes five minutes in any"]
 fn f37_5000_nodes_and_50_daemonjobs_take_at_most_256_mib() {

@@ -119,7 +119,7 @@ fn template(letter: &str, spec: Spec) -> Value {
 fn key() -> Key {
     Key {
         namespace: NAMESPACE.to_owned(),
-        name: NAME.into(),
+        name: NAME.to_owned(),
     }
 }
 
