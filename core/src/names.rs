@@ -22,9 +22,9 @@ pub const PLURAL: &str = "daemonjobs";
 pub const TEMPLATE_HASH: &str = "daemon.justk8s.com/template-hash";
 /// Annotation on a DaemonJob: run failed nodes, or those named, once more. On a Job: the retry that started it.
 pub const RETRY: &str = "daemon.justk8s.com/retry";
-/// Annotation on a Job: the hashes of the templates of which its node had a result when it was built, separated by
-/// spaces. Where the status tells of a later result than these, it has the last word, and the Job was seen too late.
-pub const FOLLOWS: &str = "daemon.justk8s.com/follows";
+/// Annotation on a Job: the generation of the DaemonJob that it was made from. It orders the runs of a node, also where
+/// a template was changed and changed back: a Job of an earlier one than what is on record was seen too late.
+pub const GENERATION: &str = "daemon.justk8s.com/generation";
 /// Label on Jobs and Pods: the name of the DaemonJob.
 pub const DAEMONJOB_LABEL: &str = "daemon.justk8s.com/daemonjob";
 /// Label on Jobs and Pods: the node, in a form that fits a label ([`node_label`]).

@@ -199,12 +199,20 @@ pub struct NodeGroup {
 pub struct FinishedNodes {
     /// Hash of the jobTemplate.
     pub template_hash: String,
+    /// The generation of the DaemonJob that their Jobs were made from; 0 if it is not known.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub generation: i64,
     /// Tokens of the nodes where it succeeded, sorted, separated by spaces.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub succeeded: String,
     /// Tokens of the nodes where it failed, sorted, separated by spaces.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub failed: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_unknown(generation: &i64) -> bool {
+    *generation == 0
 }
 
 /// A retry: nodes that run once more because the annotation daemon.justk8s.com/retry asked for it.

@@ -62,8 +62,8 @@ pub struct JobView {
     pub node_uid: Option<NodeUid>,
     /// The retry that started it.
     pub retry: Option<Arc<str>>,
-    /// The templates of which its node had a result when it was built, by their hashes.
-    pub follows: Option<Arc<str>>,
+    /// The generation of its DaemonJob that it was made from, as it says; 0 if it does not say.
+    pub generation: i64,
     /// When it was told to go.
     pub deleted: Option<Timestamp>,
     /// How far it is.
@@ -147,7 +147,7 @@ impl JobView {
             Run::Failed { reason, message, .. } => Some([reason, message]),
             Run::Running | Run::Succeeded { .. } | Run::Suspended => None,
         };
-        let own = [&mut self.label, &mut self.retry, &mut self.follows];
+        let own = [&mut self.label, &mut self.retry];
         let hash = self.hash.as_mut().map(|hash| &mut hash.0);
         let node = self.node.as_mut().map(|name| &mut name.0);
         let node_uid = self.node_uid.as_mut().map(|uid| &mut uid.0);
@@ -155,12 +155,6 @@ impl JobView {
             .chain(failure.into_iter().flatten())
             .chain(own.into_iter().flatten())
             .chain([hash, node, node_uid].into_iter().flatten())
-    }
-
-    /// Whether its node had a result of this template when it was built.
-    pub fn follows(&self, template_hash: &str) -> bool {
-        let mut hashes = self.follows.iter().flat_map(|hashes| hashes.split_whitespace());
-        hashes.any(|hash| hash == template_hash)
     }
 
     /// How it finished, if it has.
@@ -226,7 +220,10 @@ impl From<JobLite> for JobView {
             node: annotations.remove(names::NODE_NAME).map(NodeName::new),
             node_uid: annotations.remove(names::NODE_UID).map(NodeUid::new),
             retry: annotations.remove(names::RETRY).map(Into::into),
-            follows: annotations.remove(names::FOLLOWS).map(Into::into),
+            generation: annotations
+                .get(names::GENERATION)
+                .and_then(|generation| generation.parse().ok())
+                .unwrap_or_default(),
             podless_since: metadata.creation_timestamp.filter(|_| podless).map(|time| time.0),
             deleted: metadata.deletion_timestamp.map(|time| time.0),
             run,

@@ -1,7 +1,5 @@
 //! The Job of a node, built from the raw template: what the template says stays as it is written.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value, json};
 
 use super::{Slot, Subject};
@@ -21,7 +19,7 @@ pub fn build_job(subject: &Subject, slot: &Slot) -> Option<Value> {
             "name": slot.name.as_str(),
             "namespace": subject.namespace(),
             "labels": job_labels(template, subject, node),
-            "annotations": job_annotations(template, subject, spec, slot, node),
+            "annotations": job_annotations(template, subject, spec, node),
             "ownerReferences": [{
                 "apiVersion": API_VERSION,
                 "kind": KIND,
@@ -47,33 +45,16 @@ fn add_our_labels(labels: &mut Map<String, Value>, subject: &Subject, node: &Nod
     labels.insert(names::NODE_LABEL.to_owned(), node_label(&node.name).into());
 }
 
-fn job_annotations(
-    template: &Value,
-    subject: &Subject,
-    spec: &Spec,
-    slot: &Slot,
-    node: &NodeView,
-) -> Map<String, Value> {
+fn job_annotations(template: &Value, subject: &Subject, spec: &Spec, node: &NodeView) -> Map<String, Value> {
     let mut annotations = object(template, "/metadata/annotations");
     annotations.insert(names::TEMPLATE_HASH.to_owned(), spec.template.hash().as_str().into());
+    annotations.insert(names::GENERATION.to_owned(), subject.generation().to_string().into());
     annotations.insert(names::NODE_NAME.to_owned(), node.name.as_str().into());
     annotations.insert(names::NODE_UID.to_owned(), node.uid.as_str().into());
     if let Some(token) = subject.retry().pending(&node.uid) {
         annotations.insert(names::RETRY.to_owned(), token.into());
     }
-    let follows = results(subject, slot, node);
-    if !follows.is_empty() {
-        annotations.insert(names::FOLLOWS.to_owned(), follows.into());
-    }
     annotations
-}
-
-/// The templates of which the node has a result: on record, or just seen.
-fn results(subject: &Subject, slot: &Slot, node: &NodeView) -> String {
-    let recorded = subject.record().of(&node.uid).map(|(hash, _)| hash);
-    let ended = slot.ended.as_ref().and_then(|job| Some(job.hash.as_ref()?.as_str()));
-    let hashes: BTreeSet<&str> = recorded.into_iter().chain(ended).collect();
-    hashes.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 fn job_spec(template: &Value, subject: &Subject, node: &NodeView) -> Map<String, Value> {

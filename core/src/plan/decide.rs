@@ -360,5 +360,5 @@ fn known<'a>(slot: &'a Slot, node: &NodeView, subject: &'a Subject) -> Exists<'a
         return Exists::Ended(job, finish);
     }
     let recorded = subject.record().of(&node.uid);
-    recorded.map_or(Exists::Nothing, |(hash, finish)| Exists::Record(hash, finish))
+    recorded.map_or(Exists::Nothing, |run| Exists::Record(&run.template_hash, run.finish))
 }

@@ -8,7 +8,7 @@ use super::Why;
 use crate::hash::TemplateHash;
 use crate::names::{NodeName, NodeUid, Uid};
 use crate::observed::NodeView;
-use crate::record::Finish;
+use crate::record::LastRun;
 
 /// What a write was planned on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +40,12 @@ pub enum NodeGuard {
         /// Its name.
         name: NodeName,
     },
-    /// The store records this finish for it: what a create, or the delete of a finished Job, was planned on.
+    /// The store records this last run for it: what a create, or the delete of a finished Job, was planned on.
     Recorded {
         /// Its UID.
         uid: NodeUid,
-        /// Hash and finish, if there is a record.
-        finish: Option<(String, Finish)>,
+        /// What it finished last, if there is a record.
+        last: Option<LastRun>,
         /// The retry that is pending for it.
         retry: Option<String>,
     },
@@ -90,10 +90,8 @@ fn node_permits(guard: &NodeGuard, subject: &Subject, fresh: Option<&NodeView>) 
             };
             fresh.is_none_or(|node| !spec.selection.matches(&node.labels))
         }
-        NodeGuard::Recorded { uid, finish, retry } => {
-            let recorded = subject.record().of(uid);
-            recorded == finish.as_ref().map(|(hash, finish)| (hash.as_str(), *finish))
-                && subject.retry().pending(uid) == retry.as_deref()
+        NodeGuard::Recorded { uid, last, retry } => {
+            subject.record().of(uid) == last.as_ref() && subject.retry().pending(uid) == retry.as_deref()
         }
     }
 }
@@ -113,7 +111,7 @@ impl NodeGuard {
     pub(super) fn recorded(subject: &Subject, uid: &NodeUid) -> Self {
         Self::Recorded {
             uid: uid.clone(),
-            finish: subject.record().of(uid).map(|(hash, finish)| (hash.to_owned(), finish)),
+            last: subject.record().of(uid).cloned(),
             retry: subject.retry().pending(uid).map(str::to_owned),
         }
     }

@@ -3,7 +3,7 @@
 use super::{About, EventDraft, Slot, Subject};
 use crate::observed::{JobView, NodeView, Ownership, Run};
 use crate::reason::Reason;
-use crate::record::{Finish, Record};
+use crate::record::{Finish, LastRun, Record};
 use crate::retry::Retry;
 
 /// Record and retry, brought up to what is seen, and the news on the way.
@@ -63,8 +63,8 @@ impl Memory {
             self.retry.remove(&node.uid);
             self.record.forget(&node.uid);
         }
-        match job.finish() {
-            Some(finish) if job.is_result() => self.finish(node, job, finish),
+        match subject.result(job) {
+            Some(result) if job.is_result() => self.finish(node, job, result),
             Some(_) => {}
             None => self.forget_other_templates(node, job),
         }
@@ -72,20 +72,19 @@ impl Memory {
 
     /// A node that has started another template: what it finished before counts no longer.
     fn forget_other_templates(&mut self, node: &NodeView, job: &JobView) {
-        let recorded = self.record.of(&node.uid).map(|(hash, _)| hash);
+        let recorded = self.record.of(&node.uid).map(|run| run.template_hash.as_str());
         if recorded.is_some() && recorded != job.hash.as_ref().map(|hash| hash.as_str()) {
             self.record.forget(&node.uid);
         }
     }
 
-    fn finish(&mut self, node: &NodeView, job: &JobView, finish: Finish) {
-        let Some(hash) = &job.hash else { return };
-        let is_new = self.record.of(&node.uid) != Some((hash.as_str(), finish));
-        self.record.finish(&node.uid, hash, finish);
-        if is_new {
-            self.finished.push(Finished::of(finish, &job.run));
+    fn finish(&mut self, node: &NodeView, job: &JobView, result: LastRun) {
+        if self.record.of(&node.uid) == Some(&result) {
+            return;
         }
-        if let (true, Run::Failed { reason, message, .. }) = (is_new, &job.run) {
+        self.finished.push(Finished::of(result.finish, &job.run));
+        self.record.finish(&node.uid, result);
+        if let Run::Failed { reason, message, .. } = &job.run {
             self.news.push(EventDraft {
                 warning: true,
                 reason: Reason::JobFailed,

@@ -10,7 +10,7 @@ use crate::hash::TemplateHash;
 use crate::names::{MANAGER, RETRY, TEMPLATE_HASH, Uid};
 use crate::observed::{JobView, NodeView};
 use crate::reason::Reason;
-use crate::record::Record;
+use crate::record::{LastRun, Record};
 use crate::retry::{Request, Retry};
 use crate::types::{DaemonJob, DaemonJobStatus};
 use crate::validation::{self, Reading};
@@ -61,7 +61,7 @@ impl Subject {
             annotated_hash: annotations.remove(TEMPLATE_HASH),
             retry_request: annotations.remove(RETRY).and_then(|text| Request::parse(&text)),
             retry: Retry::read(status.retry.as_ref()),
-            record: Record::read(&status.finished_nodes),
+            record: Record::read(&status.finished_nodes, metadata.generation.unwrap_or_default()),
             status,
         }
     }
@@ -126,27 +126,37 @@ impl Subject {
         &self.record
     }
 
+    /// What the record has to say of this Job, which must be of this DaemonJob, once it has finished.
+    pub(super) fn result(&self, job: &JobView) -> Option<LastRun> {
+        Some(LastRun {
+            template_hash: job.hash.as_ref()?.as_str().to_owned(),
+            generation: self.made_at(job),
+            finish: job.finish()?,
+        })
+    }
+
     /// Whether the store holds the outcome of this Job, which must be of this DaemonJob, or that of a later one.
     /// While the retry that started it is pending there, what is on record is the run before, though it may read the
     /// same.
     pub fn has_recorded(&self, job: &JobView) -> bool {
-        let (Some(node), Some(hash), Some(finish)) = (&job.node_uid, &job.hash, job.finish()) else {
+        let (Some(node), Some(result)) = (&job.node_uid, self.result(job)) else {
             return false;
         };
         let is_older = job.retry.is_some() && self.retry.pending(node) == job.retry.as_deref();
-        !is_older && (self.record.of(node) == Some((hash.as_str(), finish)) || self.is_past(job))
+        !is_older && (self.record.of(node) == Some(&result) || self.is_past(job))
     }
 
-    /// Whether the store holds a result of the current template that came after this Job, of another template: one
-    /// that the node did not have when the Job was built. Then the Job was seen too late, on an old list or by a
-    /// controller that lags behind another one, and must not make the node run again.
+    /// Whether the store holds the result of a Job that was made from a later generation than this one. Then this one
+    /// was seen too late, on an old list or by a controller that lags behind another one, or it was created too late,
+    /// by a leader that had stood still: it must not make the node run again.
     pub(super) fn is_past(&self, job: &JobView) -> bool {
-        let (Some(node), Some(hash)) = (&job.node_uid, &job.hash) else {
-            return false;
-        };
-        let recorded = self.record.of(node).map(|(hash, _)| hash);
-        let current = recorded.filter(|recorded| self.annotated_hash() == Some(*recorded));
-        current.is_some_and(|current| current != hash.as_str() && !job.follows(current))
+        let recorded = job.node_uid.as_ref().and_then(|node| self.record.of(node));
+        recorded.is_some_and(|run| self.made_at(job) < run.generation)
+    }
+
+    /// The generation that a Job was made from: not from one that is still to come, whatever it says.
+    fn made_at(&self, job: &JobView) -> i64 {
+        job.generation.min(self.generation)
     }
 
     /// Whether the selectors select this node. A spec that may not run selects none.

@@ -7,10 +7,10 @@
 //! node n1 os=linux uid=u9 cordoned taint=KEY:EFFECT joined=30
 //! passing example.com/warming-up   a taint that passes by itself in this cluster
 //! job n1 hash=A running unready@5  or: succeeded@5 failed@5 suspended; deleted@9 nodeuid=u8
-//!                                  follows=B: when it was built, the node had a result of template B
+//!                                  generation=2: that it was made from, 1 if absent
 //!                                  owner=older, owner=foreign (none), owner=NAME, unlabelled, no hash: the marks of ours
 //! ended n1 hash=A succeeded@5       the same, but it is gone and the store may not know
-//! record n1 hash=A succeeded       also: nodeuid=u9
+//! record n1 hash=A succeeded       also: nodeuid=u9 generation=2
 //! gone n1                          a complete list has shown that the node is gone
 //! retry again n1,n2                the annotation
 //! pending again n1                 the status remembers a retry; also: nodeuid=u9
@@ -25,6 +25,7 @@
 //! now 600                          seconds since the run began, 0 if absent
 //! started                          the status has seen the first generation
 //! edited                           the spec is of the second generation
+//! generation 3                     or of another one
 //! completed
 //! deleting
 //! ```
@@ -44,7 +45,7 @@ use crate::index::{Index, Key, Told};
 use crate::names::{self, JobName, NodeName, NodeUid, Uid, job_name, node_token};
 use crate::observed::{JobView, Listed, NodeLiteSpec, NodeView, Owner, Run, Scope, Taint};
 use crate::reason::Reason;
-use crate::record::{Finish, Record};
+use crate::record::{Finish, LastRun, Record};
 use crate::retry::Retry;
 use crate::types::{DaemonJob, DaemonJobStatus};
 
@@ -74,7 +75,7 @@ pub(crate) struct World {
     manager: Option<String>,
     now: i64,
     started: bool,
-    edited: bool,
+    generation: Option<i64>,
     completed: bool,
     deleting: bool,
     retry_request: Option<String>,
@@ -155,7 +156,8 @@ impl World {
             "refused" => self.refusal_line(rest),
             "now" => self.now = rest[0].parse().unwrap(),
             "started" => self.started = true,
-            "edited" => self.edited = true,
+            "edited" => self.generation = Some(2),
+            "generation" => self.generation = rest[0].parse().ok(),
             "completed" => self.completed = true,
             "deleting" => self.deleting = true,
             "podless" => drop(self.pods_refused.insert(
@@ -240,7 +242,7 @@ impl World {
             run: Run::Running,
             unready_since: None,
             retry: None,
-            follows: None,
+            generation: 1,
             podless_since: None,
         };
         for word in &rest[1..] {
@@ -262,10 +264,7 @@ impl World {
                 Some(("deleted", when)) => job.deleted = time(when),
                 Some(("hash", letter)) => job.hash = TemplateHash::of(&self.full_template(letter)).ok(),
                 Some(("retry", token)) => job.retry = Some(token.into()),
-                Some(("follows", letter)) => {
-                    let hash = TemplateHash::of(&self.full_template(letter)).unwrap();
-                    job.follows = Some(hash.as_str().into());
-                }
+                Some(("generation", generation)) => job.generation = generation.parse().unwrap(),
                 Some(("nodeuid", uid)) => job.node_uid = Some(NodeUid::new(uid)),
                 Some(("owner", "older")) => {
                     job.owner = Some(Owner {
@@ -293,7 +292,13 @@ impl World {
         } else {
             Finish::Failed
         };
-        self.record.finish(&said_uid(rest[0], &rest[3..]), &hash, finish);
+        let said = rest.iter().find_map(|word| word.strip_prefix("generation="));
+        let run = LastRun {
+            template_hash: hash.to_string(),
+            generation: said.map_or(1, |said| said.parse().unwrap()),
+            finish,
+        };
+        self.record.finish(&said_uid(rest[0], &rest[3..]), run);
     }
 
     fn restored_line(&mut self, rest: &[&str]) {
@@ -386,7 +391,7 @@ impl World {
         let daemon_job: DaemonJob = serde_json::from_value(json!({
             "metadata": {
                 "name": NAME, "namespace": "ns", "uid": self.uid.as_deref().unwrap_or(UID),
-                "generation": if self.edited { 2 } else { 1 }, "resourceVersion": "7",
+                "generation": self.generation.unwrap_or(1), "resourceVersion": "7",
                 "annotations": annotations,
                 "managedFields": self.manager.iter().flat_map(|other| managed_fields(other)).collect::<Vec<_>>(),
                 "deletionTimestamp": self.deleting.then(|| at(0)),

@@ -47,7 +47,7 @@ impl State {
             job: self.next_job[place],
             owner: job.owner,
             node: job.node,
-            edited: job.edited,
+            edited: job.is_edited(),
             retry: job.retry,
             done: false,
         });
@@ -104,7 +104,7 @@ impl State {
             actions.push(Action::DaemonJobCreated);
             return;
         };
-        actions.extend((budget.edits > 0 && !dj.is_edited()).then_some(Action::Edit));
+        actions.extend((budget.edits > 0).then_some(Action::Edit));
         actions.extend((budget.retries > 0 && !dj.retry).then_some(Action::Retry));
         actions.extend((budget.recreations > 0).then_some(Action::DaemonJobDeleted));
     }

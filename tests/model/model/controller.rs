@@ -174,7 +174,7 @@ impl World {
     fn create(&self, state: &mut State, who: usize, write: &Write) -> Job {
         let order = &write.order;
         let built = self.shipped.build(order);
-        let name = u8::from(built.edited && self.variant == Variant::NamedByHash);
+        let name = u8::from(built.is_edited() && self.variant == Variant::NamedByHash);
         let taken = state.jobs_at(order.place).find(|job| job.name == name).copied();
         if let Some(taken) = taken {
             return taken.unnamed();

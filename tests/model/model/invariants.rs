@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use daemonjob_core::plan::Why;
-use daemonjob_core::types::{Condition, DaemonJobStatus};
+use daemonjob_core::types::{Condition, DaemonJobStatus, FinishedNodes};
 
 use super::World;
 use super::shipped::{Shipped, Status, why};
@@ -39,12 +39,11 @@ impl Breach {
     }
 }
 
-/// The template under which the record has this node: whether it is the edited one.
-fn recorded(shipped: &Shipped, status: &DaemonJobStatus, place: u8, node: u8) -> Option<bool> {
+/// What the record has of this node.
+fn recorded(status: &DaemonJobStatus, place: u8, node: u8) -> Option<&FinishedNodes> {
     let token = Shipped::token(place, node);
     let holds = |tokens: &str| tokens.split(' ').any(|held| held == token);
-    let group = status.finished_nodes.iter().find(|group| holds(&group.succeeded))?;
-    Some(group.template_hash == shipped.hash(true).as_str())
+    status.finished_nodes.iter().find(|group| holds(&group.succeeded))
 }
 
 fn is_pending(status: &DaemonJobStatus, place: u8, node: u8) -> bool {
@@ -60,16 +59,15 @@ impl World {
 
     // At each write.
 
-    /// The store holds the outcome of this Job, or that of the current template, of which the Job does not know.
+    /// The store holds the outcome of this Job, or that of one of a later generation.
     pub(super) fn has_recorded(&self, state: &State, job: &Job) -> bool {
         let Some(dj) = state.dj().filter(|dj| job.done && dj.uid == job.owner) else {
             return false;
         };
         let status = self.status_of(dj);
         let is_older = job.retry && is_pending(&status.status, job.place, job.node);
-        let recorded = recorded(&self.shipped, &status.status, job.place, job.node);
-        let is_past = job.edited != dj.is_edited() && !job.follows && recorded == Some(dj.is_edited());
-        !is_older && (recorded == Some(job.edited) || is_past)
+        let recorded = recorded(&status.status, job.place, job.node);
+        !is_older && recorded.is_some_and(|recorded| recorded.generation >= i64::from(job.generation))
     }
 
     /// Whether a delete is right now; a create always is.
@@ -82,7 +80,7 @@ impl World {
             Why::Expired => self.shipped.spec.ttl && self.has_recorded(state, &job),
             Why::NodeGone | Why::NodeRecreated => node.is_none(),
             Why::OwnerGone => state.is_left(&job),
-            Why::Replaced => dj.is_some_and(|dj| self.shipped.spec.replace && dj.is_edited() != job.edited),
+            Why::Replaced => dj.is_some_and(|dj| self.shipped.spec.replace && dj.is_edited() != job.is_edited()),
             Why::Retried => {
                 dj.is_some_and(|dj| !job.retry && is_pending(&self.status_of(dj).status, job.place, job.node))
             }
@@ -95,9 +93,9 @@ impl World {
         let is_there = state.node(new.place).is_some_and(|node| node.uid == new.node);
         let is_current = state
             .dj()
-            .is_some_and(|dj| dj.uid == new.owner && dj.is_edited() == new.edited);
+            .is_some_and(|dj| dj.uid == new.owner && dj.is_edited() == new.is_edited());
         state.last[usize::from(new.place)].is_some_and(|last| {
-            let is_same = (last.owner, last.node, last.edited) == (new.owner, new.node, new.edited);
+            let is_same = (last.owner, last.node, last.edited) == (new.owner, new.node, new.is_edited());
             let is_asked = new.retry && !last.retry;
             is_there && is_current && is_same && last.done && !is_asked
         })
@@ -147,15 +145,16 @@ impl World {
         if !node.selected {
             return job.is_none_or(|job| job.done);
         }
-        let record = recorded(&self.shipped, &told.status, node.place, node.uid);
+        let record = recorded(&told.status, node.place, node.uid);
+        let record = record.map(|record| record.template_hash == self.shipped.hash(true).as_str());
         let is_pending = is_pending(&told.status, node.place, node.uid);
-        let Some(ran) = job.map(|job| job.edited).or(record) else {
+        let Some(ran) = job.map(Job::is_edited).or(record) else {
             return false;
         };
         let is_outdated = ran != dj.is_edited();
         counts[2] += i64::from(is_outdated);
         counts[usize::from(job.is_none_or(|job| job.done))] += 1;
-        let is_told = job.is_none_or(|job| !job.done || (record == Some(job.edited) && !self.shipped.spec.ttl));
+        let is_told = job.is_none_or(|job| !job.done || (record == Some(job.is_edited()) && !self.shipped.spec.ttl));
         is_told && !is_pending && !(is_outdated && self.shipped.spec.replace)
     }
 
@@ -172,7 +171,7 @@ impl World {
         !is_complete(&told.status)
             || (1..self.shipped.places).all(|place| {
                 let mut jobs = state.jobs_at(place);
-                recorded(&self.shipped, &told.status, place, 0).is_some() || jobs.any(|job| job.owner == dj.uid)
+                recorded(&told.status, place, 0).is_some() || jobs.any(|job| job.owner == dj.uid)
             })
     }
 }

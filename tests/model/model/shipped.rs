@@ -22,7 +22,7 @@ use daemonjob_core::plan::{
     classify_create, permits, plan, status_patch,
 };
 use daemonjob_core::reason::Reason;
-use daemonjob_core::record::Finish;
+use daemonjob_core::record::{Finish, LastRun};
 use daemonjob_core::types::DaemonJobStatus;
 use jiff::Timestamp;
 
@@ -268,11 +268,11 @@ impl Shipped {
                 uid: Uid::new(numbered("dj-uid", job.owner)),
             }),
             label: Some(NAME.into()),
-            hash: Some(self.hash(job.edited).clone()),
+            hash: Some(self.hash(job.is_edited()).clone()),
             node: Some(self.nodes[place].clone()),
             node_uid: Some(Self::node_uid(job.place, job.node)),
             retry: job.retry.then(|| TOKEN.into()),
-            follows: job.follows.then(|| self.hash(!job.edited).as_str().into()),
+            generation: job.generation.into(),
             deleted: job.deleted.then(|| at(DELETED)),
             run: if job.done {
                 Run::Succeeded { at: Some(at(FINISHED)) }
@@ -312,9 +312,8 @@ impl Shipped {
                 .unwrap_or_else(|_| number_of(view.uid.as_str(), &format!("n{place}-job"))),
             owner: number_of(view.owner.as_ref().unwrap().uid.as_str(), "dj-uid"),
             node: number_of(view.node_uid.as_ref().unwrap().as_str(), &format!("n{place}-uid")),
-            edited: view.hash.as_ref() == Some(&self.hashes[1]),
+            generation: u8::try_from(view.generation).unwrap(),
             retry: view.retry.is_some(),
-            follows: view.follows(self.hash(view.hash.as_ref() != Some(&self.hashes[1])).as_str()),
             done: view.finish().is_some(),
             deleted: view.deleted.is_some(),
         }
@@ -503,7 +502,12 @@ impl Shipped {
         let mut record = self.subject(dj).record().clone();
         for job in jobs.filter(|job| job.done && job.owner == dj.uid) {
             let view = self.job_view(*job);
-            record.finish(&view.node_uid?, &view.hash?, Finish::Succeeded);
+            let run = LastRun {
+                template_hash: view.hash?.to_string(),
+                generation: view.generation,
+                finish: Finish::Succeeded,
+            };
+            record.finish(&view.node_uid?, run);
         }
         let mut status = self.status(dj.status).value.clone();
         status["finishedNodes"] = serde_json::to_value(record.render()).unwrap();
@@ -520,7 +524,6 @@ impl Shipped {
                     dj,
                     node: node.uid,
                     job: None,
-                    ended: sight.ended[usize::from(node.place)],
                     why: 0,
                 };
                 (order, guard)
@@ -532,7 +535,6 @@ impl Shipped {
                     dj,
                     node: 0,
                     job: sight.jobs[usize::from(place)],
-                    ended: None,
                     why: *why as u8,
                 };
                 (order, guard)
@@ -578,7 +580,7 @@ impl Shipped {
                 node: Some(Arc::new(self.node_view(node))),
                 selected: true,
                 job: None,
-                ended: order.ended.map(|job| Arc::new(self.job_view(job))),
+                ended: None,
             };
             let mut job = build_job(&self.subject(order.dj), &slot).unwrap();
             job["metadata"]["uid"] = "0".into();

@@ -11,7 +11,6 @@ pub(super) const FIRST: u8 = 1;
 pub(super) struct Dj {
     pub(super) version: u8,
     pub(super) uid: u8,
-    /// Its template is A in the first, and B after the one edit.
     pub(super) generation: u8,
     /// The annotation asks for the first node to run again.
     pub(super) retry: bool,
@@ -20,8 +19,13 @@ pub(super) struct Dj {
 
 impl Dj {
     pub(super) fn is_edited(self) -> bool {
-        self.generation != FIRST
+        is_edited(self.generation)
     }
+}
+
+/// The template is A in the first generation, B after an edit, and A again after the next.
+fn is_edited(generation: u8) -> bool {
+    (generation - FIRST) % 2 == 1
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,14 +45,19 @@ pub(super) struct Job {
     pub(super) uid: u8,
     pub(super) owner: u8,
     pub(super) node: u8,
-    /// Made from template B.
-    pub(super) edited: bool,
+    /// That it was made from.
+    pub(super) generation: u8,
     /// Started by the retry.
     pub(super) retry: bool,
-    /// When it was built, the node had a result of the other template.
-    pub(super) follows: bool,
     pub(super) done: bool,
     pub(super) deleted: bool,
+}
+
+impl Job {
+    /// Made from template B.
+    pub(super) fn is_edited(&self) -> bool {
+        is_edited(self.generation)
+    }
 }
 
 /// What is kept under a name.
@@ -144,8 +153,6 @@ pub(super) struct Order {
     pub(super) node: u8,
     /// The Job of a delete.
     pub(super) job: Option<Job>,
-    /// For a create, what had ended there.
-    pub(super) ended: Option<Job>,
     pub(super) why: u8,
 }
 

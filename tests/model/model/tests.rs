@@ -168,6 +168,7 @@ const BOTH: Spec = Spec {
 #[case::retry(TTL, Budget { retries: 1, ..NOTHING })]
 #[case::loss(TTL, Budget { losses: 1, ..NOTHING })]
 #[case::relist(BOTH, Budget { relists: 1, edits: 1, ..NOTHING })]
+#[case::changed_back(BOTH, Budget { edits: 2, ..NOTHING })]
 fn e25_two_controllers_on_one_node_keep_every_invariant(#[case] spec: Spec, #[case] budget: Budget) {
     let world = World::new(Variant::Shipped, spec, 2, 1, budget);
     holds(&format!("{spec:?} {budget:?}"), world, asked().unwrap_or(STATES));

@@ -14,7 +14,7 @@ impl World {
         let replace = if self.shipped.spec.replace { " replace" } else { "" };
         let mut lines = vec![format!("template {}{replace}{ttl}", letter(dj.is_edited()))];
         lines.push("selector os=linux".to_owned());
-        lines.extend(dj.is_edited().then(|| "edited".to_owned()));
+        lines.push(format!("generation {}", dj.generation));
         lines.extend(dj.retry.then(|| "retry t n0".to_owned()));
         lines.extend(sight.nodes.iter().flatten().map(|node| node_line(*node)));
         lines.extend(sight.jobs.iter().flatten().map(|job| job_line("job", dj, *job)));
@@ -41,9 +41,10 @@ impl World {
             {
                 let letter = letter(group.template_hash == self.shipped.hash(true).as_str());
                 lines.push(format!(
-                    "record n{} hash={letter} succeeded nodeuid={}",
+                    "record n{} hash={letter} succeeded nodeuid={} generation={}",
                     node.place,
-                    uid.as_str()
+                    uid.as_str(),
+                    group.generation
                 ));
             }
             let retry = told.status.retry.as_ref();
@@ -107,14 +108,14 @@ fn job_line(word: &str, dj: Dj, job: Job) -> String {
     let run = if job.done { "succeeded@5" } else { "running" };
     let uid = Shipped::node_uid(job.place, job.node);
     let mut line = format!(
-        "{word} n{} hash={} {run} nodeuid={}",
+        "{word} n{} hash={} {run} nodeuid={} generation={}",
         job.place,
-        letter(job.edited),
-        uid.as_str()
+        letter(job.is_edited()),
+        uid.as_str(),
+        job.generation
     );
     for (is_so, word) in [
         (job.retry, " retry=t"),
-        (job.follows, if job.edited { " follows=A" } else { " follows=B" }),
         (job.deleted, " deleted@10"),
         (job.owner != dj.uid, " owner=older"),
     ] {

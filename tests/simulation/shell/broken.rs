@@ -18,8 +18,7 @@ fn a_guard_that_is_missing_is_missed(#[case] broken: Broken, #[case] invariant: 
     is_missed(broken, invariant);
 }
 
-/// An API server that is asked for no version lists the newest. One that does not, or a proxy before it, does no harm,
-/// unless a template was changed and changed back (seed 2347).
+/// An API server that is asked for no version lists the newest. One that does not, or a proxy before it, does no harm.
 #[test]
 fn i7_lists_of_jobs_that_go_back_do_not_make_finished_work_run_again() {
     let (failed, _) = find(0..200, Broken::JobLists, |story| !story.breaches.is_empty());

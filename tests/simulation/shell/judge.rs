@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::objects::{
-    all, condition, daemonjob_label, finish, hash, is_deleting, is_unfinished, key_of, name, node_name, node_uid,
-    owner, pending, recorded, retry, selects, text, uid,
+    all, condition, daemonjob_label, finish, hash, is_deleting, is_on_record, is_unfinished, key_of, name, node_name,
+    node_uid, owner, pending, retry, selects, text, uid,
 };
 use crate::rules::complaint;
 use crate::world::Actor;
@@ -323,7 +323,7 @@ impl Judge {
         let is_recorded = daemon_job.is_some_and(|daemon_job| {
             // While its retry is pending, what is on record is the run before.
             let is_older = !retry(job).is_empty() && pending(daemon_job, node_uid(job)) == Some(retry(job));
-            !is_older && recorded(daemon_job, node_uid(job)).is_some_and(|(held, _)| held == hash(job))
+            !is_older && is_on_record(daemon_job, job)
         });
         let is_lost = hands.deleted && !is_recorded;
         self.last_of(job, |last| {
@@ -407,8 +407,7 @@ fn justified(job: &Value, daemon_job: Option<&Value>, nodes: &[Option<&Value>]) 
     }
     // An outcome must be on record before its Job goes; one that was told to go already has none.
     let kept = finish(job).filter(|_| !is_deleting(job));
-    let is_recorded = recorded(daemon_job, node_uid(job)).is_some_and(|(held, _)| held == hash(job));
-    if kept.is_some() && !is_recorded {
+    if kept.is_some() && !is_on_record(daemon_job, job) {
         return Err("its outcome is not on record".to_owned());
     }
     let is_outdated = daemon_job["spec"]["replace"] == true && hash(job) != hash(daemon_job);

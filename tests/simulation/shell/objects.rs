@@ -1,8 +1,11 @@
 //! Reading objects as JSON, with words of the domain.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use daemonjob_core::names::{DAEMONJOB_LABEL, NODE_NAME, NODE_UID, NodeUid, RETRY, TEMPLATE_HASH, node_token};
+use daemonjob_core::names::{
+    DAEMONJOB_LABEL, GENERATION, NODE_NAME, NODE_UID, NodeUid, RETRY, TEMPLATE_HASH, node_token,
+};
 use daemonjob_simulation::{ApiServer, Key, Kind};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -82,8 +85,20 @@ pub(crate) fn is_unfinished(pod: &Value) -> bool {
     !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
 }
 
-/// What the status of a DaemonJob records of a node: the hash, and whether it succeeded.
-pub(crate) fn recorded<'a>(daemon_job: &'a Value, node: &str) -> Option<(&'a str, bool)> {
+/// The generation of the DaemonJob that a Job says it was made from.
+fn generation(job: &Value) -> i64 {
+    annotation(job, GENERATION).parse().unwrap_or_default()
+}
+
+/// What the status of a DaemonJob records of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recorded<'a> {
+    pub(crate) hash: &'a str,
+    pub(crate) generation: i64,
+    pub(crate) succeeded: bool,
+}
+
+pub(crate) fn recorded<'a>(daemon_job: &'a Value, node: &str) -> Option<Recorded<'a>> {
     let token = node_token(&NodeUid::new(node));
     let groups = daemon_job["status"]["finishedNodes"].as_array()?;
     groups.iter().find_map(|group| {
@@ -93,7 +108,20 @@ pub(crate) fn recorded<'a>(daemon_job: &'a Value, node: &str) -> Option<(&'a str
                 .is_some_and(|tokens| tokens.split(' ').any(|held| held == token))
         };
         let succeeded = has("succeeded");
-        (succeeded || has("failed")).then(|| (text(group, "/templateHash"), succeeded))
+        (succeeded || has("failed")).then(|| Recorded {
+            hash: text(group, "/templateHash"),
+            generation: group["generation"].as_i64().unwrap_or_default(),
+            succeeded,
+        })
+    })
+}
+
+/// Whether the outcome of this Job is on record, or that of a later one of its node.
+pub(crate) fn is_on_record(daemon_job: &Value, job: &Value) -> bool {
+    recorded(daemon_job, node_uid(job)).is_some_and(|recorded| match recorded.generation.cmp(&generation(job)) {
+        Ordering::Less => false,
+        Ordering::Equal => recorded.hash == hash(job),
+        Ordering::Greater => true,
     })
 }
 

@@ -54,7 +54,7 @@ impl Counts {
                 }
                 continue;
             }
-            let record = recorded(daemon_job, uid(&node));
+            let record = recorded(daemon_job, uid(&node)).map(|recorded| (recorded.hash, recorded.succeeded));
             let result = job.as_ref().and_then(|job| Some((hash(job), finish(job)?.0)));
             let is_retried =
                 pending(daemon_job, uid(&node)).is_some_and(|token| job.as_ref().is_none_or(|job| retry(job) != token));

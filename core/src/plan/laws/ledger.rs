@@ -150,7 +150,7 @@ impl Run {
     fn is_on_record(&self, subject: &Subject) -> bool {
         let is_pending = self.retry.is_some() && subject.retry().pending(&self.node) == self.retry.as_deref();
         let held = subject.record().of(&self.node);
-        let is_held = held.is_some_and(|(hash, finish)| hash == self.hash && self.finish == Some(finish));
+        let is_held = held.is_some_and(|run| run.template_hash == self.hash && self.finish == Some(run.finish));
         self.daemon_job == *subject.uid() && is_held && !is_pending
     }
 }

@@ -266,7 +266,7 @@ fn e06_a_gone_node_leaves_desired_at_once_and_its_token_once_a_complete_list_say
     let world = "template A\nnode n1\njob n1 hash=A succeeded@5\nrecord n2 hash=A failed";
     let tokens = |text: &str| {
         let status = World::parse(text).plan().status;
-        let record = crate::record::Record::read(&status.finished_nodes);
+        let record = crate::record::Record::read(&status.finished_nodes, 1);
         let is_known = |node: &str| record.of(&names::NodeUid::new(format!("{node}-uid"))).is_some();
         (status.desired, is_known("n1"), is_known("n2"))
     };
