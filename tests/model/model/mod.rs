@@ -37,6 +37,8 @@ enum Variant {
     NameAlone,
     /// M1: the hash is part of a Job's name.
     NamedByHash,
+    /// Every Job is taken as one of the newest generation.
+    NewestJobs,
     Shipped,
     /// M6: a kind that has not been listed is taken as empty.
     UnlistedIsEmpty,
@@ -97,6 +99,34 @@ enum Action {
     Retry,
 }
 
+impl Action {
+    /// The controller whose step this is.
+    const fn who(self) -> Option<usize> {
+        match self {
+            Self::Crash(who)
+            | Self::Dispatch(who, _)
+            | Self::List(who, ..)
+            | Self::Lose(who, _)
+            | Self::Plan(who)
+            | Self::Report(who)
+            | Self::See(who, _)
+            | Self::Send(who, _) => Some(who),
+            Self::Collect(_)
+            | Self::DaemonJobCreated
+            | Self::DaemonJobDeleted
+            | Self::Edit
+            | Self::End(_)
+            | Self::Finalize(_)
+            | Self::NodeBack
+            | Self::NodeDeselected
+            | Self::NodeGone
+            | Self::NodeSelected
+            | Self::PodEnds(_)
+            | Self::Retry => None,
+        }
+    }
+}
+
 struct World {
     variant: Variant,
     start: State,
@@ -137,20 +167,23 @@ impl World {
 
     /// The same, once the first Jobs run and all controllers have seen it.
     fn running(variant: Variant, spec: Spec, controllers: usize, places: u8, budget: Budget) -> Self {
-        let mut world = Self::new(variant, spec, controllers, places, Budget::default());
-        let mut actions = Vec::new();
-        loop {
-            actions.clear();
-            world.actions(&world.start, &mut actions);
-            let next = actions
-                .iter()
-                .find(|action| !matches!(action, Action::End(_) | Action::List(_, _, true)));
-            let Some(next) = next else { break };
-            world.start = world.next_state(&world.start, *next).unwrap();
-        }
+        let mut world = Self::new(variant, spec, controllers, places, Budget::default())
+            .going_on(|action| !matches!(action, Action::End(_) | Action::List(_, _, true)));
         world.start.budget = budget;
         world.start.make_canonical();
         world
+    }
+
+    /// The same, once nothing is left that may happen: the first that may, as long as there is one.
+    fn going_on(mut self, may: impl Fn(Action) -> bool) -> Self {
+        loop {
+            let mut actions = Vec::new();
+            self.actions(&self.start, &mut actions);
+            let Some(next) = actions.into_iter().find(|action| may(*action)) else {
+                return self;
+            };
+            self.start = self.next_state(&self.start, next).unwrap();
+        }
     }
 
     /// The same, once this has happened too.

@@ -98,6 +98,8 @@ const NOW: i64 = 20;
 const DELETED: i64 = 10;
 const FINISHED: i64 = 5;
 const NOTHING: i64 = -1;
+/// No DaemonJob has had so many generations.
+const NEWEST: i64 = 100;
 
 const NAME: &str = "dj";
 
@@ -272,7 +274,7 @@ impl Shipped {
             node: Some(self.nodes[place].clone()),
             node_uid: Some(Self::node_uid(job.place, job.node)),
             retry: job.retry.then(|| TOKEN.into()),
-            generation: job.generation.into(),
+            generation: i64::from(job.generation) + if self.variant == Variant::NewestJobs { NEWEST } else { 0 },
             deleted: job.deleted.then(|| at(DELETED)),
             run: if job.done {
                 Run::Succeeded { at: Some(at(FINISHED)) }
@@ -312,7 +314,7 @@ impl Shipped {
                 .unwrap_or_else(|_| number_of(view.uid.as_str(), &format!("n{place}-job"))),
             owner: number_of(view.owner.as_ref().unwrap().uid.as_str(), "dj-uid"),
             node: number_of(view.node_uid.as_ref().unwrap().as_str(), &format!("n{place}-uid")),
-            generation: u8::try_from(view.generation).unwrap(),
+            generation: u8::try_from(view.generation % NEWEST).unwrap(),
             retry: view.retry.is_some(),
             done: view.finish().is_some(),
             deleted: view.deleted.is_some(),

@@ -280,6 +280,26 @@ fn m8_without_a_version_on_the_status_tokens_are_lost_and_work_runs_again() {
     holds("one is behind", world(Variant::Shipped), asked().unwrap_or(STATES));
 }
 
+/// The template is changed and changed back. One controller does all of it, and the other sees what has become of the
+/// DaemonJob, but of the Jobs no more than the one of template B.
+#[test]
+fn i7_without_generations_a_job_that_is_seen_too_late_makes_finished_work_run_again() {
+    let goes_on = |action: Action| !matches!(action, Action::Edit | Action::List(_, _, true));
+    let is_first = |action: Action| goes_on(action) && action.who() != Some(1);
+    let world = |variant| {
+        World::running(variant, BOTH, 2, 1, Budget { edits: 2, ..NOTHING })
+            .going_on(goes_on)
+            .after(&[Action::Edit])
+            .going_on(|action| goes_on(action) && !matches!(action, Action::End(_)))
+            .going_on(is_first)
+            .after(&[Action::Edit])
+            .going_on(is_first)
+            .going_on(|action| action == Action::See(1, Kind::DaemonJobs))
+    };
+    fails(world(Variant::NewestJobs), Breach::Again.name());
+    holds("one is behind", world(Variant::Shipped), asked().unwrap_or(STATES));
+}
+
 #[test]
 fn m9_without_a_fresh_read_before_creates_finished_work_runs_again() {
     fails(

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::objects::{
-    all, condition, daemonjob_label, finish, hash, is_deleting, is_on_record, is_unfinished, key_of, name, node_name,
-    node_uid, owner, pending, retry, selects, text, uid,
+    Recorded, all, condition, daemonjob_label, finish, generation, hash, is_deleting, is_on_record, is_unfinished,
+    key_of, name, node_name, node_uid, owner, pending, recorded, retry, selects, text, uid,
 };
 use crate::rules::complaint;
 use crate::world::Actor;
@@ -42,9 +42,12 @@ struct Read {
 #[derive(Clone, Debug)]
 struct Last {
     job: String,
+    node: String,
     hash: String,
+    generation: i64,
     retry: String,
-    finished: bool,
+    /// Whether it succeeded, once it has finished.
+    outcome: Option<bool>,
     /// A hand took it away before its outcome was on record: no controller can know of it.
     lost: bool,
     /// Who deleted it when its time to live was over.
@@ -241,8 +244,8 @@ impl Judge {
             }
             (_, Some(job)) => {
                 self.jobs.insert(uid(job).to_owned(), Arc::clone(job));
-                if finish(job).is_some() && !is_deleting(job) {
-                    self.last_of(job, |last| last.finished = true);
+                if let (Some((succeeded, _)), false) = (finish(job), is_deleting(job)) {
+                    self.last_of(job, |last| last.outcome = Some(succeeded));
                 }
             }
             (Some(job), None) => {
@@ -283,7 +286,7 @@ impl Judge {
         if let Some(last) = self.last.get(&key)
             && is_current
             && can_run
-            && last.finished
+            && last.outcome.is_some()
             && !last.lost
             && !self.is_accepted(actor, last)
             && last.hash == hash(job)
@@ -297,9 +300,11 @@ impl Judge {
         }
         let last = Last {
             job: uid(job).to_owned(),
+            node: node_name(job).to_owned(),
             hash: hash(job).to_owned(),
+            generation: generation(job),
             retry: retry(job).to_owned(),
-            finished: false,
+            outcome: None,
             lost: false,
             expired_by: None,
         };
@@ -334,6 +339,32 @@ impl Judge {
             // Its Pods may go on without it.
             self.hands.insert(uid(job).to_owned(), hands);
         }
+    }
+
+    /// G5, once all is settled: what is on record of a node is how its last Job ended, or one of a later generation.
+    pub(crate) fn untrue(&self, server: &ApiServer) -> Vec<String> {
+        let is_untrue = |daemon_job: &str, node: &str, last: &Last| {
+            let daemon_job = server.all(Kind::DaemonJob).find(|(_, it)| uid(it) == daemon_job);
+            let is_there = server.all(Kind::Node).any(|(_, it)| uid(it) == node);
+            let (Some((_, daemon_job)), Some(outcome), true) = (daemon_job, last.outcome, is_there) else {
+                return false;
+            };
+            let is_it = |recorded: Recorded<'_>| {
+                let is_same = recorded.hash == last.hash && recorded.succeeded == outcome;
+                recorded.generation > last.generation || (recorded.generation == last.generation && is_same)
+            };
+            !last.lost && !recorded(daemon_job, node).is_some_and(is_it)
+        };
+        let lasts = self.last.iter();
+        lasts
+            .filter(|((daemon_job, node), last)| is_untrue(daemon_job, node, last))
+            .map(|(_, last)| {
+                format!(
+                    "G5: the record of {} is not how its last Job {} ended",
+                    last.node, last.job
+                )
+            })
+            .collect()
     }
 
     /// I1: at most one Job of a DaemonJob has unfinished Pods on a node.

@@ -86,7 +86,7 @@ pub(crate) fn is_unfinished(pod: &Value) -> bool {
 }
 
 /// The generation of the DaemonJob that a Job says it was made from.
-fn generation(job: &Value) -> i64 {
+pub(crate) fn generation(job: &Value) -> i64 {
     annotation(job, GENERATION).parse().unwrap_or_default()
 }
 

@@ -192,6 +192,7 @@ async fn settle(world: &Arc<World>, user: &mut User) -> Vec<String> {
         .iter()
         .map(|open| format!("O1: not any more: {open}"))
         .collect();
+    late.extend(state.judge.untrue(&state.server));
     if state.judge.writes != before {
         late.push(format!(
             "O2: {} writes after all was settled",
