@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use daemonjob_cluster::is_soak;
+
 use crate::load::Load;
-use crate::stage::{Act, is_soak};
+use crate::stage::Act;
 use crate::support::trial::show;
 
 #[test]

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use daemonjob_cluster::until;
+use daemonjob_cluster::{is_soak, until};
 
 use crate::load::Load;
 use crate::probe::Probe;
-use crate::stage::{Act, Replica, is_soak};
+use crate::stage::{Act, Replica};
 use crate::support::trial::show;
 
 /// A rotation in some four seconds instead of eight months. The proportions are those of clusters: what was trusted

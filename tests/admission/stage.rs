@@ -42,11 +42,6 @@ pub(crate) struct Replica {
     pub(crate) endpoint: Endpoint,
 }
 
-/// Whether the full numbers are asked for.
-pub(crate) fn is_soak() -> bool {
-    std::env::var_os("SOAK").is_some_and(|value| value == "1")
-}
-
 impl Act {
     /// Waits for the stage, which the first test sets.
     pub(crate) fn begin() -> Self {

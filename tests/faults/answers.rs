@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use daemonjob_cluster::{Call, until};
+use daemonjob_cluster::{Call, is_soak, until};
 
 use crate::proxy::{Fault, Refusal, kind};
-use crate::scene::{Scene, done, is_soak};
+use crate::scene::{Scene, done};
 use crate::support::DEADLINE;
 use crate::support::manifest::{daemon_job, on};
 use crate::support::trial::show;

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use daemonjob_cluster::is_soak;
 use serde_json::{Value, json};
 
 use crate::proxy::kind;
-use crate::scene::{Scene, done, is_soak};
+use crate::scene::{Scene, done};
 use crate::support::manifest::{changed, daemon_job, on, replacing};
 use crate::support::trial::show;
 

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use daemonjob_cluster::{Call, until};
+use daemonjob_cluster::{Call, is_soak, until};
 use serde_json::{Value, json};
 
 use crate::proxy::{Moment, is_write, kind};
-use crate::scene::{Scene, is_soak};
+use crate::scene::Scene;
 use crate::support::DEADLINE;
 use crate::support::manifest::{changed, daemon_job, expiring, failing, on, replacing};
 use crate::support::trial::show;

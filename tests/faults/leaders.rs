@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use daemonjob_cluster::{Call, until};
+use daemonjob_cluster::{Call, is_soak, until};
 use serde_json::{Value, json};
 
 use crate::history::Recorder;
 use crate::outages::wait_until_it_leads_no_more;
 use crate::proxy::{Fault, Pace, Proxy, Refusal, is_write, kind};
-use crate::scene::{Scene, assert_quiet, is_soak, renewals_since_the_last_write};
+use crate::scene::{Scene, assert_quiet, renewals_since_the_last_write};
 use crate::support::DEADLINE;
 use crate::support::manifest::{daemon_job, hanging, on, replacing};
 use crate::support::operator::Operator;

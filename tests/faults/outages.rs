@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use daemonjob_cluster::{Cluster, Component, until};
+use daemonjob_cluster::{Cluster, Component, is_soak, until};
 
 use crate::proxy::{Fault, Proxy, is_write, kind};
-use crate::scene::{Scene, is_soak, lasts};
+use crate::scene::{Scene, lasts};
 use crate::support::DEADLINE;
 use crate::support::manifest::{changed, daemon_job, on, replacing};
 use crate::support::operator::{Operator, complaints, is_denied, signal};

@@ -12,11 +12,6 @@ use crate::support::rules::complaint;
 use crate::support::trial::Trial;
 use crate::support::world::{Duty, IDENTITY};
 
-/// Whether the full numbers are asked for.
-pub(crate) fn is_soak() -> bool {
-    std::env::var_os("SOAK").is_some_and(|value| value == "1")
-}
-
 /// Waits until what began then has lasted so long.
 pub(crate) fn lasts(begun: Instant, time: Duration) {
     until("time to pass", time + DEADLINE, || {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use daemonjob_cluster::{Call, memory_of, until};
+use daemonjob_cluster::{Call, is_soak, memory_of, until};
 
 use crate::outages::{in_the_middle, wait_until_it_leads_no_more};
 use crate::proxy::{Fault, Refusal, is_write, kind};
-use crate::scene::{Scene, done, is_soak, lasts};
+use crate::scene::{Scene, done, lasts};
 use crate::support::DEADLINE;
 use crate::support::manifest::{changed, daemon_job, on, replacing};
 use crate::support::trial::show;

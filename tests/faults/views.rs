@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use daemonjob_cluster::{Call, Component, until};
+use daemonjob_cluster::{Call, Component, is_soak, until};
 use serde_json::{Value, json};
 
 use crate::outages::excuse_denials;
 use crate::proxy::{Fault, Pace, Refusal, is_write, kind};
-use crate::scene::{Scene, done, is_soak};
+use crate::scene::{Scene, done};
 use crate::support::DEADLINE;
 use crate::support::manifest::{changed, daemon_job, hanging, on, replacing};
 use crate::support::trial::show;

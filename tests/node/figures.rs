@@ -1,9 +1,9 @@
 //! How much memory the replicas take, as the kubelet tells it.
 
-use daemonjob_cluster::Node;
+use daemonjob_cluster::{Node, is_soak};
 use serde_json::{Value, json};
 
-use crate::stage::{Act, NODE, is_soak};
+use crate::stage::{Act, NODE};
 use crate::support::manifest::{daemon_job, with};
 use crate::support::trial::show;
 use crate::support::world::SYSTEM;

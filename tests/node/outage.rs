@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use daemonjob_cluster::until;
+use daemonjob_cluster::{is_soak, until};
 use serde_json::{Value, json};
 
-use crate::stage::{Act, NODE, is_soak};
+use crate::stage::{Act, NODE};
 use crate::support::manifest::{daemon_job, example};
 use crate::support::trial::{items, text};
 use crate::support::watch::assert_one_at_a_time;

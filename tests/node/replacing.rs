@@ -1,9 +1,10 @@
 //! A replacement, on a real node, of containers that do not end when they are asked to.
 
 use anyhow::{Context as _, Result};
+use daemonjob_cluster::is_soak;
 use serde_json::{Value, json};
 
-use crate::stage::{Act, is_soak};
+use crate::stage::Act;
 use crate::support::manifest::{daemon_job, replacing};
 use crate::support::trial::show;
 use crate::support::watch::{assert_one_at_a_time, has_ended};

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use daemonjob_cluster::{Call, Node};
+use daemonjob_cluster::{Call, Node, is_soak};
 use serde_json::{Value, json};
 
 use crate::load::Load;
-use crate::stage::{Act, is_soak};
+use crate::stage::Act;
 use crate::support::manifest::{daemon_job, with};
 use crate::support::trial::{items, show, text};
 use crate::support::world::SYSTEM;

@@ -24,11 +24,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 /// The label of the Pods that the chart makes.
 const REPLICAS: &str = "app.kubernetes.io/name=daemonjob";
 
-/// Whether the full numbers are asked for.
-pub(crate) fn is_soak() -> bool {
-    std::env::var_os("SOAK").is_some_and(|value| value == "1")
-}
-
 /// The programs; none, said aloud, where no real node can run.
 pub(crate) fn tools() -> Option<&'static Tools> {
     static TOOLS: OnceLock<Option<Tools>> = OnceLock::new();

@@ -5,11 +5,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use daemonjob_cluster::is_soak;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::release::{Helm, Release, all_objects, chart, remove_the_rest};
-use crate::stage::{Act, cluster, is_soak, tools};
+use crate::stage::{Act, cluster, tools};
 use crate::support::manifest::{example, example_path};
 use crate::support::trial::text;
 use crate::support::world::SYSTEM;

@@ -6,6 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+/// Whether `SOAK=1` asks tests for the full numbers.
+pub fn is_soak() -> bool {
+    Environment::of_process()
+        .value("SOAK")
+        .is_some_and(|value| value == "1")
+}
+
 /// The variables of a process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {

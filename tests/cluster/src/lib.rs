@@ -33,6 +33,7 @@ pub use audit::{AuditLog, Call};
 pub use cluster::Cluster;
 pub use command::Output;
 pub use component::Component;
+pub use environment::is_soak;
 pub use golang::go;
 pub use launch::{ExtraArg, Options};
 pub use node::Node;
