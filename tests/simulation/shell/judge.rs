@@ -244,6 +244,9 @@ impl Judge {
             }
             (_, Some(job)) => {
                 self.jobs.insert(uid(job).to_owned(), Arc::clone(job));
+                // Without its label it is no longer ours, and what becomes of it is not recorded.
+                let is_disowned = daemonjob_label(job).is_empty();
+                self.last_of(job, |last| last.lost |= is_disowned);
                 if let (Some((succeeded, _)), false) = (finish(job), is_deleting(job)) {
                     self.last_of(job, |last| last.outcome = Some(succeeded));
                 }
@@ -332,7 +335,7 @@ impl Judge {
         });
         let is_lost = hands.deleted && !is_recorded;
         self.last_of(job, |last| {
-            last.lost = is_lost;
+            last.lost |= is_lost;
             last.expired_by = hands.expired_by;
         });
         if hands.deleted {

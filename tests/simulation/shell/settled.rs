@@ -1,13 +1,16 @@
 //! Whether all is as it should be once edits and faults have ceased (I9), counted anew from what is stored.
 
+use std::sync::Arc;
+
 use daemonjob_core::hash::TemplateHash;
-use daemonjob_simulation::{ApiServer, Kind};
+use daemonjob_simulation::{ApiServer, Key, Kind};
 use serde_json::Value;
 
+use crate::clock;
 use crate::judge::is_finished;
 use crate::objects::{
-    all, condition, finish, hash, is_deleting, name, node_uid, owner, pending, recorded, retry, selects, takes_work,
-    text, uid,
+    all, condition, daemonjob_label, finish, hash, is_deleting, name, node_uid, owner, pending, recorded, retry,
+    selects, takes_work, text, uid,
 };
 
 /// What is not settled yet, in words; nothing if all is.
@@ -29,11 +32,28 @@ pub(crate) fn unsettled(server: &ApiServer) -> Vec<String> {
         let is_orphan = !server
             .all(Kind::DaemonJob)
             .any(|(_, daemon_job)| Some(uid(daemon_job)) == parent);
-        if is_orphan || is_deleting(&job) {
+        if is_orphan || is_deleting(&job) || is_over(server, &job) {
             wrong.push(format!("Job {} should be gone", key.name));
         }
     }
     wrong
+}
+
+/// Whether the time to live of a finished Job is over, as the template of its DaemonJob has it.
+fn is_over(server: &ApiServer, job: &Value) -> bool {
+    let parent = server
+        .all(Kind::DaemonJob)
+        .find(|(_, it)| owner(job, "DaemonJob") == Some(uid(it)));
+    let time = |(_, it): (&Key, &Arc<Value>)| {
+        it.pointer("/spec/jobTemplate/spec/ttlSecondsAfterFinished")
+            .and_then(Value::as_i64)
+    };
+    let (Some(time), Some((_, Some(at))), false) =
+        (parent.and_then(time), finish(job), daemonjob_label(job).is_empty())
+    else {
+        return false;
+    };
+    clock::now().as_second() > at.as_second() + time
 }
 
 /// How many nodes are how far.
